@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One clock: the database's.
+
+Leases, deadlines and entries of many hosts are compared with each other, so they all read the time of
+the one thing the hosts share. On SQLite there is one host, and its own clock is the database's.
+Tests move time by `offset`, which SQL (`Now`) and Python (`now`) both add; nothing else may read a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import DateTimeField, Func
+
+_offset = timedelta(0)
+
+
+class Now(Func):
+    """The clock as an SQL expression, for the reading statement that has to be made anyway."""
+
+    function = "clock_timestamp"
+    output_field = DateTimeField()
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, tuple[float, ...]]:
+        return "(clock_timestamp() + make_interval(secs => %s))", (_offset.total_seconds(),)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, tuple[str, ...]]:
+        # SQLite's own clock has milliseconds; Python's, on the same host, has microseconds.
+        return "%s", (_here().strftime("%Y-%m-%d %H:%M:%S.%f"),)
+
+
+def now() -> datetime:
+    """The time, aware, UTC, with microseconds. One statement on PostgreSQL; none on SQLite."""
+    if connection.vendor != "postgresql":
+        return _here()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (moment,) = cursor.fetchone()
+    return moment.astimezone(UTC) + _offset
+
+
+def _here() -> datetime:
+    return datetime.now(UTC) + _offset
+
+
+def offset_seconds() -> float:
+    """How far tests have moved time, for a statement that reads the clock itself."""
+    return _offset.total_seconds()
+
+
+def move(by: timedelta) -> None:
+    """Move time onward (tests only)."""
+    global _offset
+    _offset += by
+
+
+@contextmanager
+def still_at_start() -> Iterator[None]:
+    """Undo, at the end, whatever `move` did inside (tests only)."""
+    global _offset
+    before = _offset
+    try:
+        yield
+    finally:
+        _offset = before

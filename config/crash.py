@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points at which a test lets this process die, as if killed, to see what is left and who repairs it.
+
+The setting CRASH_AT names one of them; without it every point is inert. Settings take it only from a test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+
+POINTS: frozenset[str] = frozenset({
+    "start.before_commit",
+    "start.after_commit",
+    "claim.before_commit",
+    "claim.after_commit",
+    "effect.before_intended_commit",
+    "effect.after_intended",
+    "effect.after_call",
+    "complete.before_commit",
+    "complete.after_commit",
+    "decide.before_commit",
+    "decide.after_commit",
+    "wake.before_notify",
+    "mail.after_send",
+    "lease_lost.before_commit",
+})  # fmt: skip
+
+
+def crash_point(name: str) -> None:
+    """Die here, if this is the point: by a signal that nothing can catch, so that nothing is tidied up."""
+    if name == settings.CRASH_AT:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash_around_commit(act: str) -> None:
+    """The two points of an act whose transaction is ready to commit: now, and once it has."""
+    if settings.CRASH_AT:
+        crash_point(f"{act}.before_commit")
+        transaction.on_commit(partial(crash_point, f"{act}.after_commit"))

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the decision page does better with a script; without it everything can be done as well.
+   - A form is sent once, however often its button is pressed before the answer comes.
+   - Whoever writes in the page under their own claim renews it, every few minutes and only then. */
+(() => {
+  const form = document.getElementById("decision-form");
+  if (!form) return;
+
+  const patience = 5000; // milliseconds; whoever presses again after that means it, and the server records it once
+  let sentAt = -Infinity;
+  form.addEventListener("submit", (event) => {
+    if (performance.now() - sentAt < patience) event.preventDefault();
+    else sentAt = performance.now();
+  });
+  addEventListener("pageshow", () => { sentAt = -Infinity; }); // a browser may bring back the page as it was left
+
+  const claim = document.getElementById("claim");
+  if (!claim) return;
+  const says = document.getElementById("claim-says");
+  const until = document.getElementById("claim-until");
+  const renewAfter = Number(claim.dataset.renewAfter) * 1000;
+  let renewedAt = Date.now();
+
+  form.addEventListener("input", () => {
+    if (document.hasFocus() && Date.now() - renewedAt >= renewAfter) renew();
+  });
+
+  async function renew() {
+    renewedAt = Date.now(); // also if it fails: the next try is due after the same time
+    try {
+      const answer = await fetch(location.pathname, {
+        method: "POST",
+        redirect: "error",
+        headers: { Accept: "application/json" },
+        body: new URLSearchParams({ renew: "1", csrfmiddlewaretoken: form.elements.csrfmiddlewaretoken.value }),
+      });
+      const told = await answer.json();
+      if (answer.ok) {
+        until.textContent = told.shown;
+        until.dateTime = told.expires_at;
+      } else if (told.detail) {
+        says.textContent = told.detail;
+      }
+    } catch {
+      // No connection, or logged out. The claim then ends in its time, and a decision sent later says so.
+    }
+  }
+})();

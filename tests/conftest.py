@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ground under every test: a database of its own, time that is moved, and no outside world.
+
+- The suite runs on SQLite and on PostgreSQL; a test marked `postgresql` or `sqlite` is about that one alone.
+- SQLite is a file, as in an installation, so that threads and other processes meet the locks that users meet.
+- A test that commits is cleaned up after, past the triggers that forbid just that.
+- No test reaches a host other than this one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import hypothesis
+import pytest
+from django.conf import settings
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.core.management import call_command
+from django.db import connection, connections
+from django.test import TransactionTestCase
+
+from audit import triggers
+from config import clock
+
+pytest_plugins = ["tests.people"]
+
+LOCAL_NAMES = {"", "localhost"}
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+class OutsideWorld(AssertionError):
+    """A test tried to reach another host. Let it talk to a server that it starts itself."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sqlite: is about SQLite alone; left out, with the reason said, on PostgreSQL")
+    hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault of the code
+    hypothesis.settings.load_profile("house")
+    PBKDF2PasswordHasher.iterations = 1  # the same kind of hash in a thousandth of the time
+    sys.addaudithook(refuse_outside_hosts)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = "postgresql" if "postgresql" in settings.DATABASES["default"]["ENGINE"] else "sqlite"
+    for item in items:
+        for database in {"sqlite", "postgresql"} - {here}:
+            if item.get_closest_marker(database):
+                item.add_marker(pytest.mark.skip(reason=f"is about {database}, and this run is on {here}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[None]:
+    """Half a character in what a test printed must not end the whole parallel run, which speaks UTF-8."""
+    report = yield
+    return in_whole_characters(report)
+
+
+def in_whole_characters(value: Any) -> Any:
+    """The same value, with the halves of characters in its texts spelt out."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {in_whole_characters(key): in_whole_characters(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(in_whole_characters(each) for each in value)
+    return value
+
+
+# The outside world ----------------------------------------------------------------------------------------
+
+
+def refuse_outside_hosts(event: str, arguments: tuple[Any, ...]) -> None:
+    """Python tells its audit hooks of every connection and look-up before it is made; raising forbids it."""
+    if event in {"socket.connect", "socket.sendto", "socket.sendmsg"}:
+        address = arguments[1]
+        if isinstance(address, tuple) and isinstance(address[0], str) and not _is_here(address[0]):
+            raise OutsideWorld(f"a test tried to reach {address[0]} port {address[1]}")
+    if event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+        name = _text(arguments[0])
+        if not _is_address(name) and not _is_here(name):
+            raise OutsideWorld(f"a test tried to look up {name}")
+
+
+def _text(host: str | bytes | None) -> str:
+    return host.decode() if isinstance(host, bytes) else host or ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_here(host: str) -> bool:
+    if _is_address(host):
+        return ipaddress.ip_address(host).is_loopback
+    return host in LOCAL_NAMES or host.endswith(".localhost")
+
+
+# Time -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _clock_returns_to_its_place() -> Iterator[None]:
+    with clock.still_at_start():
+        yield
+
+
+# The database ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if connection.vendor == "sqlite":
+        folder = tmp_path_factory.mktemp("database")
+        settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(folder / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_up_passes_triggers() -> Iterator[None]:
+    """The flush after a committing test empties every table, the append-only ones too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: empty_every_table())
+        yield
+
+
+def empty_every_table() -> None:
+    with triggers.disabled():
+        # Cascading, because a table of a library whose model ours replaces points at users, and Django forgets it.
+        call_command("flush", verbosity=0, interactive=False, allow_cascade=True)
+
+
+@pytest.fixture
+def process_environment(django_db_setup: None, tmp_path: Path) -> dict[str, str]:
+    """The environment of another process (a worker, a web server) on the database of this test."""
+    return {
+        **os.environ,
+        "DATABASE_URL": database_url(),
+        "SECRET_KEY": settings.SECRET_KEY,
+        "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
+        "HMS_ACT_VAR": str(tmp_path / "var"),
+    }
+
+
+def database_url() -> str:
+    database = connections["default"].settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    login = ":".join(quote(database[part], safe="") for part in ("USER", "PASSWORD"))
+    return f"postgres://{login}@{database['HOST']}:{database['PORT']}/{quote(database['NAME'], safe='')}"
+
+
+# The browser ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program to drive; it is Debian's, so that nothing is fetched."""
+    named = os.environ.get("HMS_ACT_TEST_CHROMIUM")
+    found = named or next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
+    if not found:
+        pytest.skip("no Chromium on this machine: install it, or name it in HMS_ACT_TEST_CHROMIUM")
+    return found

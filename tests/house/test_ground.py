@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every other test stands on: no outside world, time that returns, a database that is clean again."""
+
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, connection, transaction
+
+from audit import triggers
+from audit.models import Log
+from config import clock
+from tests.conftest import OutsideWorld, empty_every_table
+
+
+# 192.0.2.0/24 is set aside for documents: nobody answers there.
+@pytest.mark.parametrize("address", [("192.0.2.1", 80), ("example.org", 80)])
+def test_a_test_cannot_reach_another_host(address):
+    with pytest.raises(OutsideWorld):
+        socket.create_connection(address, timeout=1)
+
+
+def test_a_test_cannot_send_a_datagram_to_another_host():
+    with socket.socket(type=socket.SOCK_DGRAM) as sender, pytest.raises(OutsideWorld):
+        sender.sendto(b"hello", ("192.0.2.1", 53))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_test_can_reach_a_server_that_it_started(host):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection((host, server.getsockname()[1]), timeout=5) as client,
+    ):
+        assert client.getpeername()[0] == "127.0.0.1"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("turn", [1, 2])
+def test_time_moved_by_one_test_is_back_in_place_for_the_next(turn):
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(minutes=1)
+    clock.move(timedelta(days=1))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_clean_up_begins_the_log_anew_though_its_triggers_refuse_that():
+    before = Log.objects.get()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        before.delete()
+
+    empty_every_table()
+
+    assert Log.objects.get().origin != before.origin
+
+
+@pytest.mark.django_db(transaction=True)
+def test_clean_up_leaves_every_trigger_standing():
+    empty_every_table()
+
+    assert triggers.declared(connection.vendor)
+    assert triggers.missing() == []
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Log.objects.all().delete()
+
+
+@pytest.mark.sqlite
+@pytest.mark.django_db
+def test_sqlite_is_a_file_that_other_processes_can_open():
+    assert connection.settings_dict["NAME"].endswith(".sqlite3")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_process_works_on_the_database_of_the_test(process_environment):
+    Group.objects.create(name="agent:seen")
+    question = "from django.contrib.auth.models import Group; print(Group.objects.get(name='agent:seen').name)"
+
+    answer = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--verbosity=0", "-c", question],
+        env=process_environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert answer.stdout.strip() == "agent:seen", answer.stderr
