@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+    verbose_name = "People, agents and services"
+
+    def ready(self) -> None:
+        from accounts import log_ins, seeds
+
+        log_ins.connect()
+        post_migrate.connect(seeds.after_migrate, dispatch_uid="accounts.seeds")
