@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+from importlib import import_module
+
+from django.apps import AppConfig
+from django.conf import settings
+
+
+class PlaybooksConfig(AppConfig):
+    name = "playbooks"
+
+    def ready(self) -> None:
+        from audit.triggers import declare
+        from playbooks import catalogue, connectors, triggers
+
+        declare(*triggers.TRIGGERS)
+        catalogue.add_source(connectors.SOURCE)
+        for module in settings.ACTION_MODULES:
+            import_module(module)  # each registers its actions with the catalogue

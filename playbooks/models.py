@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Playbooks and their versions, and the connectors they call.
+
+A published version never changes: a trigger says so on both databases.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models
+from django.db.models import F, Q
+from django_fsm import FSMField, FSMModelMixin, transition
+from simple_history.models import HistoricalRecords
+
+from audit import actions
+from audit.services import Subject
+from config.guard import GuardedModel
+from playbooks.definition import Definition
+
+
+class Playbook(models.Model):
+    """A recipe. `slug` is the id that documents and callers use; the row's number is the seeds' `protocol_id`."""
+
+    slug = models.CharField("id", max_length=100, unique=True)
+    title = models.CharField(max_length=200, blank=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="playbooks_owned"
+    )
+    created_at = models.DateTimeField()
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ["slug"]
+        default_permissions = ("view", "change")
+        permissions = [("publish", "May publish and retire versions"), ("write", "May write playbooks")]
+
+    def __str__(self) -> str:
+        return self.title or self.slug
+
+    def audit_subject(self) -> Subject:
+        return Subject(type="playbook", id=self.slug)
+
+
+class VersionState(models.TextChoices):
+    DRAFT = "draft"  # may be edited; cannot start
+    PUBLISHED = "published"  # frozen; may start
+    RETIRED = "retired"  # its runs finish; no new ones start
+
+
+class Version(FSMModelMixin, GuardedModel):
+    playbook = models.ForeignKey(Playbook, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    state = FSMField(choices=VersionState, default=VersionState.DRAFT, protected=True)
+    document = models.JSONField()  # as its author sent it, parsed
+    digest = models.CharField(max_length=64)  # SHA-256 of the normal form (playbooks/parse.py)
+    roles = models.ManyToManyField(
+        Group, related_name="+", blank=True, editable=False
+    )  # of its steps, set on publishing
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+    published_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    published_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ["playbook", "-number"]
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["playbook", "number"], name="version_number_once"),
+            models.CheckConstraint(condition=Q(state__in=VersionState.values), name="version_state_known"),
+            models.CheckConstraint(
+                condition=Q(state=VersionState.DRAFT, published_at__isnull=True)
+                | (~Q(state=VersionState.DRAFT) & Q(published_at__isnull=False, published_by__isnull=False)),
+                name="version_published_iff_not_draft",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=VersionState.RETIRED, retired_at__isnull=False)
+                | (~Q(state=VersionState.RETIRED) & Q(retired_at__isnull=True)),
+                name="version_retired_iff_retired_at",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.playbook.slug} v{self.number}"
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.digest[:16]}-{self.state}"'
+
+    @property
+    def definition(self) -> Definition:
+        """The parsed document. A document never changes under its digest, so one process parses each once."""
+        return _definition(self.digest, self)
+
+    def audit_subject(self) -> Subject:
+        facts = {"playbook": str(self.playbook_id), "version": self.number, "sha256": self.digest}
+        return Subject(type="version", id=str(self.pk or ""), facts=facts)
+
+    @transition(state, VersionState.DRAFT, VersionState.PUBLISHED, custom={"action": actions.VERSION_PUBLISHED})
+    def publish(self, *, by: Any, at: Any) -> None:
+        self.published_by, self.published_at = by, at
+
+    @transition(state, VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.VERSION_RETIRED})
+    def retire(self, *, at: Any) -> None:
+        self.retired_at = at
+
+
+class ConnectorMethod(models.TextChoices):
+    POST = "POST", "POST"
+    PUT = "PUT", "PUT"
+    PATCH = "PATCH", "PATCH"
+
+
+def _names_a_secret(field: str) -> Q:
+    """None, or a reference; a secret itself does not begin like one."""
+    return Q(**{field: ""}) | Q(**{f"{field}__startswith": "env:"}) | Q(**{f"{field}__startswith": "file:/"})
+
+
+class Connector(models.Model):
+    """An HTTP service that playbooks call by name. Secrets are named here, never kept (`playbooks/secret_refs.py`)."""
+
+    name = models.CharField(max_length=200, unique=True)  # what a step's `call` says, as exporter.publish
+    title = models.CharField(max_length=200, blank=True)
+    method = models.CharField(max_length=5, choices=ConnectorMethod, default=ConnectorMethod.POST)
+    url = models.CharField("address", max_length=500)
+    headers = models.JSONField(default=dict, blank=True)  # name → value, sent as they stand
+    connect_seconds = models.PositiveSmallIntegerField(default=5)
+    read_seconds = models.PositiveSmallIntegerField(default=20)  # of silence
+    total_seconds = models.PositiveSmallIntegerField(default=30)
+    verdict_statuses = models.JSONField(default=list, blank=True)  # with these the service says no, which is no fault
+    secret_ref = models.CharField("secret", max_length=300, blank=True)
+    secret_header = models.CharField(max_length=100, default="Authorization")
+    signing_ref = models.CharField("signing secret", max_length=300, blank=True)
+    is_enabled = models.BooleanField("enabled", default=True)
+    created_at = models.DateTimeField()
+    changed_at = models.DateTimeField()
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ["name"]
+        default_permissions = ("view",)
+        permissions = [("manage_connectors", "May make, change and disable connectors")]
+        constraints = [
+            models.CheckConstraint(condition=Q(method__in=ConnectorMethod.values), name="connector_method_known"),
+            models.CheckConstraint(
+                condition=Q(url__startswith="https://") | Q(url__startswith="http://"), name="connector_speaks_http"
+            ),
+            models.CheckConstraint(
+                condition=Q(connect_seconds__gte=1, read_seconds__gte=1)
+                & Q(total_seconds__gte=F("connect_seconds"))
+                & Q(total_seconds__gte=F("read_seconds")),
+                name="connector_times_fit",
+            ),
+            models.CheckConstraint(condition=_names_a_secret("secret_ref"), name="connector_names_its_secret"),
+            models.CheckConstraint(condition=_names_a_secret("signing_ref"), name="connector_names_its_signing_secret"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def shown_name(self) -> str:
+        return self.title or self.name
+
+    def audit_subject(self) -> Subject:
+        return Subject(type="connector", id=str(self.pk or ""), facts={"name": self.name})
+
+
+class _ByDigest:
+    """A cache key equal for equal digests that still carries the row to parse."""
+
+    __slots__ = ("digest", "version")
+
+    def __init__(self, digest: str, version: Version) -> None:
+        self.digest, self.version = digest, version
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByDigest) and self.digest == other.digest
+
+
+@lru_cache(maxsize=256)
+def _parsed(key: _ByDigest) -> Definition:
+    from playbooks.parse import parse_data
+
+    return parse_data(key.version.document, default_id=key.version.playbook.slug).definition
+
+
+def _definition(digest: str, version: Version) -> Definition:
+    return _parsed(_ByDigest(digest, version))

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holding a value against the JSON Schema that a version declares for it (Draft 2020-12, nothing fetched)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+from referencing import Registry
+
+from config.errors import Problem
+
+_FORMATS = Draft202012Validator.FORMAT_CHECKER
+
+
+def payload_problems(schema: Mapping[str, Any] | None, value: Any) -> list[Problem]:
+    """Every way in which `value` does not fit; none where the version declares no schema."""
+    return [Problem(_path(fault.absolute_path), fault.message) for fault in faults(schema, value)]
+
+
+def faults(schema: Mapping[str, Any] | None, value: Any) -> list[ValidationError]:
+    """The same in the validator's own terms, for forms, which have words and places of their own."""
+    if schema is None:
+        return []
+    validator = Draft202012Validator(dict(schema), registry=Registry(), format_checker=_FORMATS)
+    return sorted(validator.iter_errors(value), key=lambda fault: list(map(str, fault.absolute_path)))
+
+
+def _path(parts: Any) -> str:
+    return ".".join(["payload", *map(str, parts)])
