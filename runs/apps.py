@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+from django.apps import AppConfig
+from django.db.models import Q
+
+
+class RunsConfig(AppConfig):
+    name = "runs"
+
+    def ready(self) -> None:
+        from accounts.access import on_access_ended
+        from audit import visibility
+        from audit.triggers import declare
+        from runs import due, jobs, services, timers, triggers
+        from runs.models import Run
+
+        due.register_source("task", jobs.service_tasks())
+        due.register_source("notice", jobs.notices())
+        due.register_sweep(timers.look_at_tasks)
+        due.register_sweep(timers.look_at_runs)
+        declare(*triggers.TRIGGERS)
+        visibility.allow(lambda user: Q(run_id__in=Run.objects.visible_to(user).values("pk")))
+        on_access_ended(services.end_leases)

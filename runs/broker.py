@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""django-q2's broker, whose queue is the tables themselves.
+
+`dequeue()` hands out *tickets* for what is due and never claims: the worker process claims as its first act, so
+a killed process strands nothing, and a ticket given twice is harmless. It is also the only timer: between looks
+it sleeps until a NOTIFY, the next due row, or one second. Nothing of ours is stored in django-q2's table, whose
+rows are signed pickles; that table carries only its own argument-less housekeeping schedules.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import Any
+
+import psycopg
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.utils import timezone
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+
+from audit.context import coming_from
+from config import clock
+from runs import cluster, due, wake
+from runs.models import Task
+
+log = logging.getLogger(__name__)
+
+LONGEST_SLEEP = 1.0  # seconds
+EMBEDDED_SLEEP = 0.1  # SQLite has no NOTIFY, and looking costs little
+TICKET_SECONDS = 2.0  # a ticket not acted on by then is given again
+
+
+class DueBroker(ORM):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._given: dict[tuple[str, int], float] = {}
+        self._listening: psycopg.Connection[Any] | None = None
+
+    def dequeue(self) -> list[tuple[Any, str]] | None:
+        cluster.say_looked()
+        try:
+            return self._look()
+        except (OperationalError, InterfaceError) as fault:
+            # Raised, it would cost this process its life and everybody else ten seconds.
+            log.warning("the database does not answer (%s); looking again", fault)
+            time.sleep(LONGEST_SLEEP)
+            return None
+
+    def _look(self) -> list[tuple[Any, str]] | None:
+        close_old_connections()
+        with coming_from("worker"):
+            due.sweep()
+            found = self._tickets()
+        if found:
+            return found
+        if OrmQ.objects.filter(key=self.list_key, lock__lt=timezone.now()).exists():
+            return super().dequeue()
+        self._sleep()
+        return None
+
+    def _tickets(self) -> list[tuple[Any, str]]:
+        now = time.monotonic()
+        self._given = {ticket: at for ticket, at in self._given.items() if now - at < TICKET_SECONDS}
+        # Ask for more than is free: the ones given out a moment ago may not be claimed yet.
+        found = due.tickets(Conf.QUEUE_LIMIT + len(self._given))
+        fresh = [ticket for ticket in found if ticket not in self._given][: Conf.QUEUE_LIMIT]
+        self._given.update(dict.fromkeys(fresh, now))
+        return [(None, _package(*ticket)) for ticket in fresh]
+
+    def _sleep(self) -> None:
+        seconds = min(LONGEST_SLEEP, _until_next_check())
+        if connection.vendor != "postgresql":
+            time.sleep(min(EMBEDDED_SLEEP, seconds))
+            return
+        try:
+            for _ in self._listener().notifies(timeout=seconds, stop_after=1):
+                time.sleep(wake.COALESCE_SECONDS)  # what was committed within the same wake-up is seen too
+        except psycopg.Error:
+            log.warning("the wake-up connection was lost; looking by clock until it is back")
+            self._listening = None
+            time.sleep(seconds)
+
+    def _listener(self) -> psycopg.Connection[Any]:
+        """A direct connection of this process, opened after the fork."""
+        if self._listening is None or self._listening.closed:
+            self._listening = psycopg.connect(**wake.listening_parameters())
+            self._listening.execute(f"LISTEN {wake.CHANNEL}")
+        return self._listening
+
+
+def _until_next_check() -> float:
+    """Seconds to the nearest clock of a task, within [0.01, 1]."""
+    checks = Task.objects.filter(next_check_at__isnull=False).order_by("next_check_at")
+    nearest = checks.values_list("next_check_at", flat=True).first()
+    if nearest is None:
+        return LONGEST_SLEEP
+    return max(0.01, (nearest - clock.now()).total_seconds())
+
+
+def _package(source: str, row_id: int) -> str:
+    """A task in django-q2's form. It goes from this process to a worker's pipe and is never stored."""
+    ticket = {
+        "id": uuid.uuid4().hex,
+        "name": f"{source} {row_id}",
+        "func": "runs.jobs.perform",
+        "args": (source, row_id),
+        "kwargs": {},
+        "started": timezone.now(),
+        "save": False,
+        "ack_failure": True,
+    }
+    return str(SignedPackage.dumps(ticket))

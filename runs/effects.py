@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Effects on the world outside: requested at least once under one stable key, taking effect once.
+
+The intent is committed before the call, the confirmation with the step's outcome. A result that was confirmed
+under the key is returned instead of asking again, so neither a retry nor a fork nor a replay charges twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from accounts.models import User
+from audit import actions
+from audit.canonical import digest
+from audit.services import Line, log_origin, record
+from runs.leases import Lease
+from runs.models import Effect, EffectState, Task
+
+
+def effect_key(lease: Lease, *, number: int = 1) -> str:
+    """SHA-256 over log origin, root run, path, effect number and input digest: no attempt number in it."""
+    task = lease.task
+    root = task.run.root_id or task.run_id
+    return digest([log_origin(), str(root), task.path, number, digest(lease.input)])
+
+
+def intend(lease: Lease, *, actor: User, at: datetime) -> Effect:
+    """The effect of a claimed step, in the claim's own transaction: intended now, earlier, or already confirmed."""
+    task = lease.task
+    call = task.definition.call
+    assert call is not None, "only a step with a call has an effect"
+    effect, _made = Effect.objects.get_or_create(
+        key=effect_key(lease), defaults={"run": task.run, "task": task, "action": call.action, "intended_at": at}
+    )
+    reused = effect.state == EffectState.CONFIRMED
+    name = actions.EFFECT_REUSED if reused else actions.EFFECT_INTENDED
+    facts = {"key": effect.key, "call": call.action, "first_intended_by": str(effect.task_id)}
+    record([Line(name, task.audit_subject(), actor, at, data=facts, private={"arguments": dict(call.arguments)})])
+    return effect
+
+
+def confirm(effect: Effect, *, task: Task, actor: User, result: Any, at: datetime) -> None:
+    """Keep the result under its key, in the transaction that completes the step."""
+    rows = Effect.objects.filter(pk=effect.pk, state=EffectState.INTENDED)
+    if not rows.update(state=EffectState.CONFIRMED, result=result, confirmed_at=at):
+        return
+    facts = {"key": effect.key, "call": effect.action}
+    record([Line(actions.EFFECT_CONFIRMED, task.audit_subject(), actor, at, data=facts, private={"result": result})])

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker process does with a ticket. A ticket names a row; the first act is to claim it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django_q.exceptions import TimeoutException
+
+from accounts import idempotency, limits
+from accounts.models import User
+from audit.context import coming_from
+from config import mail
+from config.crash import crash_point
+from config.errors import LeaseLost, Refused
+from playbooks import catalogue
+from playbooks.catalogue import ActionCall, Permanent, Verdict
+from runs import cluster, due
+from runs.leases import Lease
+from runs.models import Effect, EffectState, Notice, Task
+from runs.notices import stalled
+from runs.services import claim_for_worker, complete_service_task, complete_task, fail_task
+
+log = logging.getLogger(__name__)
+
+WORKER_USERNAME = "worker"
+MAX_MESSAGE = 2000  # characters of a fault that are kept
+TELL_AGAIN_SECONDS = 0.5
+
+
+def perform(source: str, row_id: int) -> None:
+    """The function every ticket calls."""
+    with coming_from("worker"), cluster.with_ticket():
+        due.sources()[source].perform(row_id)
+
+
+def housekeep() -> None:
+    """A floor under everything: called each minute whatever else runs."""
+    with coming_from("worker"):
+        due.sweep()
+        idempotency.forget_old()
+        limits.forget_old()
+
+
+def holder() -> str:
+    """Who holds a lease on this machine, as its supervisor counts it."""
+    return os.environ.get("HMS_ACT_HOLDER", f"{socket.gethostname()}:{os.getpid()}")[:100]
+
+
+def perform_task(task_id: int) -> None:
+    """Claim a service task, call its action, and report what came of it."""
+    actor = User.objects.get(username=WORKER_USERNAME)
+    claimed = claim_for_worker(task_id=task_id, actor=actor, holder=holder())
+    if claimed is None:
+        return
+    lease, effect = claimed
+    crash_point("effect.after_intended")
+    try:
+        _call(lease, effect, actor)
+    except LeaseLost:
+        log.warning("task %s took longer than its lease; its result was refused", task_id)
+
+
+def _call(lease: Lease, effect: Effect, actor: User) -> None:
+    if effect.state == EffectState.CONFIRMED:
+        _tell(complete_service_task, lease=lease, effect=effect, actor=actor, result=effect.result)
+        return
+    try:
+        result = _result_of_action(lease, effect)
+    except Verdict as no:
+        _tell(complete_task, task_id=lease.task.pk, actor=actor, token=lease.token, outcome="FAIL", note=str(no))
+    except TimeoutException:
+        connection.close()  # the alarm may have cut a statement in two
+        _report(lease, actor, "Timeout", "the action did not answer in time", retryable=True)
+    except Exception as fault:  # whatever an action raises is its fault, and is reported as one
+        log.info("task %s: %s", lease.task.pk, fault, exc_info=True)
+        _report(lease, actor, type(fault).__name__, str(fault), retryable=not isinstance(fault, Permanent))
+    else:
+        _tell(complete_service_task, lease=lease, effect=effect, actor=actor, result=result)
+
+
+def _result_of_action(lease: Lease, effect: Effect) -> Any:
+    task = lease.task
+    call = task.definition.call
+    assert call is not None, "only a step with a call is performed by the worker"
+    found = catalogue.find(call.action)
+    if found is None:
+        raise Permanent(f"this worker knows no action {call.action}; is its module in HMS_ACT_ACTIONS?")
+    result = found.run(
+        ActionCall(
+            arguments=call.arguments,
+            payload=task.run.payload,
+            data=lease.data,
+            run_id=task.run_id,
+            step=task.step,
+            attempt=task.attempt,
+            effect_key=effect.key,
+        )
+    )
+    crash_point("effect.after_call")
+    try:
+        return json.loads(json.dumps(result, allow_nan=False))
+    except (TypeError, ValueError) as fault:
+        raise Permanent(f"the action {call.action} took effect but returned what JSON cannot carry: {fault}")
+
+
+def _report(lease: Lease, actor: User, error_type: str, message: str, *, retryable: bool) -> None:
+    _tell(
+        fail_task,
+        task_id=lease.task.pk,
+        actor=actor,
+        token=lease.token,
+        error_type=error_type,
+        message=message[:MAX_MESSAGE],
+        retryable=retryable,
+    )
+
+
+def _tell(report: Callable[..., Any], **what: Any) -> None:
+    """Hand in what came of the call, again while the database is away: each report may be made twice.
+
+    Not to be told costs a lease, and asking the world outside for what it has done already.
+    """
+    give_up_at = time.monotonic() + settings.CALL_TIMEOUT_SECONDS
+    while True:
+        try:
+            report(**what)
+            return
+        except (OperationalError, InterfaceError) as fault:
+            if time.monotonic() > give_up_at:
+                raise
+            log.warning("the database does not take in a result (%s); telling it again", fault)
+            connection.close()
+            time.sleep(TELL_AGAIN_SECONDS)
+
+
+def _ready_for_worker() -> Any:
+    return Task.objects.ready().filter(by_worker=True)
+
+
+def service_tasks() -> due.Source:
+    return due.Source(
+        find=lambda limit: list(_ready_for_worker().values_list("pk", flat=True)[:limit]),
+        perform=perform_task,
+        oldest=lambda: _ready_for_worker().order_by("ready_at").values_list("ready_at", flat=True).first(),
+    )
+
+
+def notices() -> due.Source:
+    return due.mail_source(Notice, partial(mail.send, Notice, stalled))
+
+
+def tick() -> int:
+    """One pass over all that is due, in this process; returns how many rows were acted on."""
+    acted = 0
+    with coming_from("worker"):
+        seen: set[tuple[str, int]] = set()
+        while True:
+            acted += due.sweep()
+            fresh = [ticket for ticket in due.tickets(due.BATCH) if ticket not in seen]
+            if not fresh:
+                return acted
+            seen.update(fresh)
+            for source, row_id in fresh:
+                _one(source, row_id)
+            acted += len(fresh)
+
+
+def _one(source: str, row_id: int) -> None:
+    try:
+        due.sources()[source].perform(row_id)
+    except Refused as refusal:
+        log.warning("%s %s: %s", source, row_id, refusal.detail)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who opens, answers and closes which kind of step: how this room reaches a higher one.
+
+Agent and service tasks are claimed from the task table and need nothing here. A human step is an action
+request, which lives in the room above; that room registers the functions this one calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from audit.services import Line
+
+if TYPE_CHECKING:
+    from runs.leases import Lease
+    from runs.models import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Performer:
+    opens: Callable[[Task, datetime], list[Line]]
+    """Called in the transaction that made the task: ask the question, return the lines to record."""
+
+    claims: Callable[..., list[Lease]]
+    """(role, actor, limit) → the oldest open questions this person may decide, claimed."""
+
+    completes: Callable[..., Task]
+    """(task_id, actor, token, outcome, output, note) → the task, decided."""
+
+    renews: Callable[..., datetime]
+    """(task_id, actor, token) → when the claim on its question ends now."""
+
+    asks: Callable[..., tuple[str, list[Line]]]
+    """(task, actor, at, role, reason, context, options, severity) → a question in mid-task: (its id, lines)."""
+
+    closes: Callable[[Sequence[Task], datetime, bool], list[Line]]
+    """Called in the transaction that ended the tasks: their questions are not required any more, or expired."""
+
+
+_performers: dict[str, Performer] = {}
+
+
+def register(kind: str, performer: Performer) -> None:
+    _performers[kind] = performer
+
+
+def of(kind: str) -> Performer | None:
+    return _performers.get(kind)
+
+
+def of_role(role: str) -> Performer | None:
+    """The performer behind a role's prefix: `human:…` is answered by people, not claimed from the table."""
+    return _performers.get(role.partition(":")[0])

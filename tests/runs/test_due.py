@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What time makes due is put right row by row, and one bad row stops nothing."""
+
+import pytest
+from django.db import OperationalError
+
+from runs import due
+from runs.broker import DueBroker
+
+
+def test_a_row_that_cannot_be_put_right_holds_up_none_of_the_others(caplog):
+    done = []
+
+    def put_right(row_id):
+        if row_id == 1:
+            raise AssertionError("a promise of ours is broken")
+        done.append(row_id)
+
+    assert due.each([1, 2, 3], put_right) == 3
+    assert done == [2, 3]
+    assert "a promise of ours is broken" in caplog.text
+
+
+def test_a_database_that_is_away_is_no_fault_of_a_row():
+    def put_right(row_id):
+        raise OperationalError("the server closed the connection")
+
+    with pytest.raises(OperationalError):
+        due.each([1, 2, 3], put_right)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_broker_outlives_a_database_that_is_away(monkeypatch):
+    def away(now):
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr("runs.broker.LONGEST_SLEEP", 0)
+    broker = DueBroker(list_key="test")
+    monkeypatch.setattr(due, "_sweeps", [away])
+    assert broker.dequeue() is None
+    monkeypatch.setattr(due, "_sweeps", [])
+
+    assert broker.dequeue() is None
