@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/hitl/requests…`: ask a human, see what became of it, decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.conf import settings
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.calls import Call
+from approvals import described as shown
+from approvals import services
+from approvals.models import ActionRequest, RequestState, RequestType, Severity
+from approvals.secrets import masked
+from config.api import NothingIn, TextField, WholeField, validated
+from config.errors import NotFound
+from config.lists import CursorPages, WholeNumber
+from config.openapi import described, listed
+from runs.api import WAIT_HEADER, WaitField
+from runs.models import Priority
+
+PRIORITIES = [name.lower() for name in Priority.names]
+
+
+class CreateIn(serializers.Serializer[Any]):
+    agent_id = TextField(required=False, default="", allow_blank=True, max_length=150)
+    request_type = serializers.ChoiceField(required=False, default="custom", choices=RequestType.choices)
+    title = TextField(max_length=200)
+    description = TextField(required=False, default="", allow_blank=True, max_length=20_000)
+    required_fields = serializers.DictField(required=False, default=dict, child=TextField(max_length=500))
+    priority = serializers.ChoiceField(required=False, default="medium", choices=PRIORITIES)
+    severity = serializers.ChoiceField(required=False, default="medium", choices=Severity.choices)
+    context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
+    workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
+    role = TextField(required=False, max_length=110)
+
+
+class WaitIn(serializers.Serializer[Any]):
+    wait = WaitField(in_query=True)
+
+
+class FulfillIn(serializers.Serializer[Any]):
+    response_data = serializers.DictField(required=False, default=dict)
+    notes = TextField(required=False, default="", allow_blank=True, max_length=10_000)
+    outcome = TextField(required=False, default=services.APPROVE, max_length=64)
+    fulfilled_by = TextField(required=False, default="", allow_blank=True, max_length=150)
+    revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
+    token = TextField(required=False, default="", allow_blank=True, max_length=100)  # of a claim
+
+
+class RejectIn(serializers.Serializer[Any]):
+    reason = TextField(required=False, default="", allow_blank=True, max_length=10_000)
+    rejected_by = TextField(required=False, default="", allow_blank=True, max_length=150)
+    revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
+    token = TextField(required=False, default="", allow_blank=True, max_length=100)  # of a claim
+
+
+class RequestOut(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    agent_id = serializers.CharField(source="requester.username")
+    request_type = serializers.ChoiceField(choices=RequestType.choices)
+    title = serializers.CharField()
+    description = serializers.CharField()
+    required_fields = serializers.DictField()
+    priority = serializers.SerializerMethodField()
+    severity = serializers.CharField()
+    context = serializers.SerializerMethodField()  # type: ignore[assignment]  # the same
+    role = serializers.CharField()
+    options = serializers.SerializerMethodField()
+    revision = serializers.IntegerField()
+    digest = serializers.CharField()
+    status = serializers.ChoiceField(source="state", choices=RequestState.choices)
+    outcome = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    fulfilled_by = serializers.SerializerMethodField()
+    fulfilled_at = serializers.SerializerMethodField()
+    response_data = serializers.SerializerMethodField()
+    notes = serializers.CharField()
+    rejection_reason = serializers.CharField()
+    workflow_id = serializers.CharField()
+    run_id = serializers.IntegerField(allow_null=True)
+    task_id = serializers.IntegerField(allow_null=True)
+
+    def get_priority(self, request: ActionRequest) -> str:
+        return Priority(request.priority).name.lower()
+
+    @extend_schema_field(shown.OPTIONS)
+    def get_options(self, request: ActionRequest) -> Any:
+        return request.options
+
+    @extend_schema_field(shown.ANYTHING)
+    def get_context(self, request: ActionRequest) -> Any:
+        return request.asked.get("context", request.asked)
+
+    def _reader(self) -> Any:
+        return self.root._context.get("reader")  # `context` is one of the fields here
+
+    @extend_schema_field(shown.ANSWER)
+    def get_response_data(self, request: ActionRequest) -> Any:
+        """Secrets go to who asked for them; everybody else reads a mask."""
+        answer = request.response_data
+        reader = self._reader()
+        if answer is None or (reader is not None and reader.pk == request.requester_id):
+            return answer
+        return masked(request, answer)
+
+    def get_fulfilled_by(self, request: ActionRequest) -> str | None:
+        return request.decided_by.get_username() if request.decided_by else None
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_fulfilled_at(self, request: ActionRequest) -> Any:
+        return serializers.DateTimeField().to_representation(request.decided_at) if request.decided_at else None
+
+
+class RequestFilter(django_filters.FilterSet):
+    status = django_filters.MultipleChoiceFilter(field_name="state", choices=RequestState.choices)
+    priority = django_filters.ChoiceFilter(choices=[(p, p) for p in PRIORITIES], method="by_priority")
+    agent_id = django_filters.CharFilter(field_name="requester__username")
+    request_type = django_filters.ChoiceFilter(choices=RequestType.choices)
+    role = django_filters.CharFilter()
+    run = WholeNumber(field_name="run_id")
+
+    class Meta:
+        model = ActionRequest
+        fields: list[str] = []
+
+    def by_priority(self, requests: QuerySet[ActionRequest], name: str, value: str) -> QuerySet[ActionRequest]:
+        return requests.filter(priority=Priority[value.upper()])
+
+
+class RequestPages(CursorPages):
+    ordering = ("-created_at", "-id")
+
+
+def _requests(request: Request) -> QuerySet[ActionRequest]:
+    return ActionRequest.objects.visible_to(request.user).select_related("requester", "decided_by")
+
+
+def _one(request: Request, request_id: str) -> ActionRequest:
+    found = _requests(request).filter(pk=request_id).first()
+    if found is None:
+        raise NotFound(f"There is no request {request_id}, or you may not see it.")
+    return found
+
+
+@listed("list_requests", "List the requests you may see", RequestOut, shows=shown.REQUEST)
+class Requests(Call, ListAPIView[ActionRequest]):
+    """GET /hitl/requests: those you may see. POST: ask a human; 201 with the request."""
+
+    serializer_class = RequestOut
+    pagination_class = RequestPages
+    filterset_class = RequestFilter
+
+    def get_queryset(self) -> QuerySet[ActionRequest]:
+        return _requests(self.request)
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "reader": self.actor}
+
+    @described(
+        "create_request",
+        "Ask a person",
+        about="Members of the role are told by mail, and find it in their inbox.",
+        asks=CreateIn,
+        example=shown.CREATE,
+        answers={201: RequestOut},
+        shows=shown.REQUEST,
+    )
+    def post(self, request: Request) -> Response:
+        given = validated(CreateIn, request.data)
+        given["priority"] = Priority[given["priority"].upper()]
+        given.setdefault("role", settings.REVIEW_ROLE)
+        made = services.create_request(actor=self.actor, **given)
+        return Response(RequestOut(_one(request, made.pk), context={"reader": self.actor}).data, status=201)
+
+
+class OneRequest(Call):
+    """GET /hitl/requests/{id}. With `?wait=` the answer comes once it is closed, or after so many seconds."""
+
+    @described(
+        "get_request",
+        "See a request, or wait for its answer",
+        queries=[shown.WAIT],
+        answers={200: RequestOut},
+        shows=shown.REQUEST,
+        etag=True,
+    )
+    def get(self, request: Request, request_id: str) -> Response:
+        wait = validated(WaitIn, request.query_params.dict())["wait"]
+        found = _one(request, request_id)
+        headers = {"ETag": found.etag, **({WAIT_HEADER: str(wait)} if wait and found.is_open else {})}
+        return Response(RequestOut(found, context={"reader": self.actor}).data, headers=headers)
+
+
+class RequestCall(Call):
+    """A call on one request, which may be held against its ETag."""
+
+    limit_scope = "decide"
+
+    def etag_now(self, **named: Any) -> str | None:
+        return services.locked(named["request_id"], self.actor).etag
+
+
+class Fulfill(RequestCall):
+    """POST /hitl/requests/{id}/fulfill: approve, or answer; the decider is the authenticated person."""
+
+    @described(
+        "fulfill_request",
+        "Approve, or answer",
+        asks=FulfillIn,
+        example=shown.FULFILL,
+        answers={200: RequestOut},
+        shows=shown.FULFILLED,
+        refuses=("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired"),
+    )
+    def post(self, request: Request, request_id: str) -> Response:
+        given = validated(FulfillIn, request.data)
+        services.decide(
+            request_id=request_id,
+            actor=self.actor,
+            outcome=given["outcome"],
+            reason=given["notes"],
+            response_data=given["response_data"],
+            revision=given["revision"],
+            token=given["token"],
+            claimed_decider=given["fulfilled_by"],
+        )
+        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+
+
+class ClaimIn(serializers.Serializer[Any]):
+    token = TextField(required=False, default="", allow_blank=True, max_length=100)
+
+
+class ClaimedOut(serializers.Serializer[Any]):
+    token = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+    request = RequestOut()
+
+
+class Claim(RequestCall):
+    """POST /hitl/requests/{id}/claim: tell others that you are at it. With `token`: renew that claim."""
+
+    repeatable = False  # its answer holds a token
+
+    @described(
+        "claim_request",
+        "Claim a request, or renew the claim",
+        asks=ClaimIn,
+        example={},
+        answers={200: ClaimedOut},
+        shows=shown.CLAIMED,
+        refuses=("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired"),
+    )
+    def post(self, request: Request, request_id: str) -> Response:
+        token = validated(ClaimIn, request.data)["token"]
+        if token:
+            claimed = services.renew_claim(request_id=request_id, actor=self.actor, token=token)
+        else:
+            claimed, token = services.claim_request(request_id=request_id, actor=self.actor)
+        assert claimed.claim_expires_at is not None
+        until = serializers.DateTimeField().to_representation(claimed.claim_expires_at)
+        return Response(
+            {
+                "token": token,
+                "expires_at": until,
+                "request": RequestOut(_one(request, request_id), context={"reader": self.actor}).data,
+            }
+        )
+
+
+class Release(RequestCall):
+    """POST /hitl/requests/{id}/release: give it back to its role."""
+
+    @described(
+        "release_request",
+        "Give a request back",
+        asks=NothingIn,
+        example={},
+        answers={200: RequestOut},
+        shows=shown.REQUEST,
+        refuses=("wrong_state",),
+    )
+    def post(self, request: Request, request_id: str) -> Response:
+        validated(NothingIn, request.data)
+        services.release_request(request_id=request_id, actor=self.actor)
+        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+
+
+class Reject(RequestCall):
+    """POST /hitl/requests/{id}/reject: refuse, with a reason."""
+
+    @described(
+        "reject_request",
+        "Reject, with a reason",
+        asks=RejectIn,
+        example=shown.REJECT,
+        answers={200: RequestOut},
+        shows=shown.REJECTED,
+        refuses=("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired"),
+    )
+    def post(self, request: Request, request_id: str) -> Response:
+        given = validated(RejectIn, request.data)
+        services.decide(
+            request_id=request_id,
+            actor=self.actor,
+            outcome=services.REJECT,
+            reason=given["reason"],
+            revision=given["revision"],
+            token=given["token"],
+            claimed_decider=given["rejected_by"],
+        )
+        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)

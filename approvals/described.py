@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the description of the API shows of the calls in `approvals/api.py`: answers by hand, examples.
+
+A test sends every example to the server and holds the answer against the description.
+"""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import OpenApiParameter
+
+WHEN = "2025-11-03T14:00:01.250000Z"
+
+WAIT = OpenApiParameter(
+    "wait",
+    {"type": "number", "minimum": 0, "maximum": 60},
+    description="Seconds to wait for the request to be closed.",
+)
+OPTIONS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["key", "label", "ends"],
+        "properties": {
+            "key": {"type": "string", "description": "The outcome."},
+            "label": {"type": "string"},
+            "ends": {"type": "string", "description": "`fail` on an outcome that rejects."},
+        },
+    },
+}
+ANYTHING = {"description": "Any JSON."}
+ANSWER = {"type": ["object", "null"], "additionalProperties": True, "description": "Secrets are masked for others."}
+
+CREATE = {
+    "request_type": "payment_authorization",
+    "title": "Pay the registry's fee",
+    "description": "The registry charges $40 for each licence.",
+    "required_fields": {"cost_centre": "Which cost centre pays?"},
+    "priority": "high",
+    "context": {"invoice": "2025-117"},
+    "workflow_id": "licence-renewal-42",
+    "role": "human:police_liaison",
+}
+REQUEST = {
+    "id": "har_3f9c0a7be412",
+    "agent_id": "validator",
+    "request_type": "payment_authorization",
+    "title": "Pay the registry's fee",
+    "description": "The registry charges $40 for each licence.",
+    "required_fields": {"cost_centre": "Which cost centre pays?"},
+    "priority": "high",
+    "severity": "medium",
+    "context": {"invoice": "2025-117"},
+    "role": "human:police_liaison",
+    "options": [],
+    "revision": 1,
+    "digest": "9c1185a5c5e9fc54612808977ee8f548b2258d31fb8b8a9a6c0dd5b1d9f1d0f3",
+    "status": "pending",
+    "outcome": "",
+    "created_at": WHEN,
+    "updated_at": WHEN,
+    "due_at": None,
+    "expires_at": None,
+    "fulfilled_by": None,
+    "fulfilled_at": None,
+    "response_data": None,
+    "notes": "",
+    "rejection_reason": "",
+    "workflow_id": "licence-renewal-42",
+    "run_id": None,
+    "task_id": None,
+}
+FULFILL = {"response_data": {"cost_centre": "4711"}, "notes": "The budget has room.", "revision": 1}
+FULFILLED = {
+    **REQUEST,
+    "status": "fulfilled",
+    "outcome": "PASS",
+    "fulfilled_by": "liaison",
+    "fulfilled_at": WHEN,
+    "response_data": {"cost_centre": "4711"},
+    "notes": "The budget has room.",
+}
+REJECT = {"reason": "The invoice is not ours.", "revision": 1}
+REJECTED = {
+    **REQUEST,
+    "status": "rejected",
+    "outcome": "FAIL",
+    "fulfilled_by": "liaison",
+    "fulfilled_at": WHEN,
+    "rejection_reason": "The invoice is not ours.",
+}
+CLAIMED = {
+    "token": "lease_Zk1oV0tqcEdjN2ZrU0p3WXl6Qm1n",
+    "expires_at": "2025-11-03T22:00:01.250000Z",
+    "request": {**REQUEST, "status": "in_review"},
+}

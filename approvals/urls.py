@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+from django.urls import path, re_path
+
+from approvals import api
+
+_ID = r"(?P<request_id>har_[0-9a-f]{12})"
+
+urlpatterns = [
+    path("hitl/requests", api.Requests.as_view()),
+    re_path(rf"^hitl/requests/{_ID}\Z", api.OneRequest.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/claim\Z", api.Claim.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/release\Z", api.Release.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/fulfill\Z", api.Fulfill.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/reject\Z", api.Reject.as_view()),
+]

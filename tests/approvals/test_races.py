@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decisions at the same moment, on both databases."""
+
+import pytest
+
+from accounts.models import User
+from approvals import services
+from approvals.models import ActionRequest, Vote
+from audit import actions
+from audit.models import Entry
+from config.errors import AlreadyDecided, WrongState
+from runs import services as runs
+from tests.factories import actions_of, founder, tasks_of, waiting_for_a_person
+from tests.people import agent, person
+from tests.races import at_once, losers, winners
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def request_():
+    person("liaison", "human:police_liaison")
+    return waiting_for_a_person(agent("validator", "agent:validator"))
+
+
+def decide(request, name, outcome="PASS", reason=""):
+    return lambda: services.decide(
+        request_id=request.pk, actor=User.objects.get(username=name), outcome=outcome, reason=reason
+    )
+
+
+def test_of_twenty_decisions_one_wins_and_nineteen_are_told_so(request_):
+    for number in range(10):
+        person(f"p{number}", "human:police_liaison")
+    calls = [decide(request_, f"p{number}") for number in range(10)]
+    calls += [decide(request_, f"p{number}", "FAIL", "no") for number in range(10)]
+
+    results = at_once(*calls)
+
+    assert len(winners(results)) == 1
+    assert {type(fault) for fault in losers(results)} == {AlreadyDecided}
+    assert Vote.objects.count() == 1
+    decided = (actions.REQUEST_FULFILLED, actions.REQUEST_REJECTED)
+    assert Entry.objects.filter(action__in=decided).count() == 1
+    assert Entry.objects.filter(action=actions.REQUEST_DECIDE_DENIED).count() == 19
+
+
+def test_one_person_in_two_tabs_votes_once(request_):
+    results = at_once(decide(request_, "liaison"), decide(request_, "liaison"))
+
+    assert len(winners(results)) == 1
+    assert Vote.objects.count() == 1
+    assert len(tasks_of(request_.run)) == 3
+
+
+def test_an_approval_and_a_cancelling_one_wins_and_both_are_in_the_log(request_):
+    results = at_once(decide(request_, "liaison"), lambda: runs.cancel_run(run_id=request_.run_id, actor=founder()))
+
+    request = ActionRequest.objects.get(pk=request_.pk)
+    told = actions_of(request_.run)
+    if losers(results):
+        assert isinstance(losers(results)[0], WrongState)
+        assert request.state == "not_required"
+        assert actions.REQUEST_DECIDE_DENIED in told
+    else:
+        assert request.state == "fulfilled"
+    assert request.run.state == "cancelled"
+    assert actions.RUN_CANCELLED in told
