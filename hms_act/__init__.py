@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python client of HMS-ACT. It knows the HTTP API and nothing else."""
+
+from hms_act.answers import Lease, Request, Run, StoredPlaybook, Task, Version
+from hms_act.client import Client
+from hms_act.errors import (
+    AlreadyDecided,
+    Conflict,
+    FieldError,
+    Forbidden,
+    HmsActError,
+    IdempotencyInFlight,
+    Invalid,
+    LeaseLost,
+    NonRetryable,
+    NotAuthenticated,
+    NotFound,
+    Problem,
+    RateLimited,
+    ServerError,
+    StaleRevision,
+    TokenExpired,
+    Unreachable,
+)
+from hms_act.playbook import Playbook, Step
+from hms_act.retry import Retry
+from hms_act.shortcuts import complete_task, next_task, run_playbook
+from hms_act.worker import Worker
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyDecided",
+    "Client",
+    "Conflict",
+    "FieldError",
+    "Forbidden",
+    "HmsActError",
+    "IdempotencyInFlight",
+    "Invalid",
+    "Lease",
+    "LeaseLost",
+    "NonRetryable",
+    "NotAuthenticated",
+    "NotFound",
+    "Playbook",
+    "Problem",
+    "RateLimited",
+    "Request",
+    "Retry",
+    "Run",
+    "ServerError",
+    "StaleRevision",
+    "Step",
+    "StoredPlaybook",
+    "Task",
+    "TokenExpired",
+    "Unreachable",
+    "Version",
+    "Worker",
+    "complete_task",
+    "next_task",
+    "run_playbook",
+]

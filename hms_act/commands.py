@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each command of `hms-act` does: one call of the client, and what of its answer is shown.
+
+A command reads its arguments and returns; it neither prints its result nor decides how an error looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hms_act.answers import Run, Task
+from hms_act.client import JSON, YAML, Client
+from hms_act.playbook import save_document
+from hms_act.state import State
+from hms_act.text import plain, table
+
+DONE, REFUSED = 0, 1
+
+
+class UsageError(Exception):
+    """What was typed cannot be meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a command has to show: to people, and with --json to programs."""
+
+    text: str
+    data: Any
+    code: int = DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    client: Client
+    state: State
+
+
+Command = Callable[[Session, argparse.Namespace], Shown]
+
+
+def run(session: Session, args: argparse.Namespace) -> Shown:
+    playbook = int(args.playbook) if args.playbook.isdecimal() else args.playbook
+    started = session.client.start_run(
+        playbook, payload=_json_argument(args.payload), version=args.version, labels=dict(args.label) or None
+    )
+    if not args.wait:
+        return Shown(f"Run {started.id}: {plain(started.status)}", dict(started.raw))
+    print(f"Run {started.id}: waiting for its end (Ctrl-C leaves it running)", file=sys.stderr)
+    ended = session.client.wait_for_run(started.id)
+    code = DONE if ended.status == "completed" else REFUSED
+    return Shown(f"Run {ended.id}: {plain(ended.status)}", dict(ended.raw), code)
+
+
+def claim(session: Session, args: argparse.Namespace) -> Shown:
+    task = session.client.next_task(args.role, wait=args.wait)
+    if task is None:
+        return Shown(f"No task for {plain(args.role)}", None)
+    session.state.keep_token(task.id, task.token)
+    held = {"fence": task.fence, "expires_at": task.expires_at and task.expires_at.isoformat()}
+    return Shown(_task_text(task), {"task": dict(task.raw), **held})
+
+
+def complete(session: Session, args: argparse.Namespace) -> Shown:
+    output = _json_argument(args.output) if args.output is not None else None
+    token = session.state.token(args.task)
+    task = session.client.complete_task(args.task, args.outcome, output, args.note, token=token)
+    return Shown(f"Task {args.task}: {plain(task.outcome or args.outcome)}", dict(task.raw))
+
+
+def inbox(session: Session, args: argparse.Namespace) -> Shown:
+    requests = list(session.client.requests(status="pending"))
+    rows = [(one.id, one.priority, one.role, _minute(one.created_at), one.title) for one in requests]
+    header = ("REQUEST", "PRIORITY", "ROLE", "SINCE (UTC)", "TITLE")
+    text = table(header, rows) if rows else "Nothing is waiting"
+    return Shown(text, [dict(one.raw) for one in requests])
+
+
+def approve(session: Session, args: argparse.Namespace) -> Shown:
+    answered = session.client.fulfill(
+        args.request,
+        response_data=_json_argument(args.data),
+        notes=args.note,
+        outcome=args.outcome,
+        revision=args.revision,
+    )
+    return Shown(f"{plain(answered.id)}: {plain(answered.status)}", dict(answered.raw))
+
+
+def reject(session: Session, args: argparse.Namespace) -> Shown:
+    answered = session.client.reject(args.request, reason=args.reason, revision=args.revision)
+    return Shown(f"{plain(answered.id)}: {plain(answered.status)}", dict(answered.raw))
+
+
+def show(session: Session, args: argparse.Namespace) -> Shown:
+    found = session.client.run(args.run)
+    return Shown(_run_text(found), dict(found.raw))
+
+
+def login(session: Session, args: argparse.Namespace) -> Shown:
+    username = args.username or input("User name: ")
+    password = sys.stdin.readline().rstrip("\r\n") if args.password_stdin else getpass.getpass()
+    session.state.keep_log_in(session.client.log_in(username, password))
+    note = "; HMS_ACT_TOKEN is set and goes before it" if os.environ.get("HMS_ACT_TOKEN") else ""
+    text = f"Logged in to {session.client.url} as {plain(username)}{note}"
+    return Shown(text, {"url": session.client.url, "username": username})
+
+
+def logout(session: Session, args: argparse.Namespace) -> Shown:
+    known = session.state.forget_log_in()
+    text = f"Logged out of {session.client.url}" if known else f"There was no log-in to {session.client.url}"
+    return Shown(text, {"url": session.client.url, "logged_in": False})
+
+
+def push(session: Session, args: argparse.Namespace) -> Shown:
+    content_type = JSON if args.file.lower().endswith(".json") else YAML
+    document = _file_text(args.file)
+    playbook_id = args.id or _document_id(document, content_type) or Path(args.file).stem
+    version = save_document(
+        playbook_id, document, content_type=content_type, publish=not args.no_publish, client=session.client
+    )
+    news = "new" if version.created else "unchanged"
+    lines = [f"{plain(playbook_id)} version {version.number}: {plain(version.state)} ({news})"]
+    lines += [f"warning: {plain(warning)}" for warning in version.warnings]
+    return Shown("\n".join(lines), {"playbook": playbook_id, "created": version.created, **version.raw})
+
+
+# --- what was typed
+
+
+def _json_argument(argument: str) -> Any:
+    text = _file_text(argument[1:]) if argument.startswith("@") else argument
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise UsageError(f"{argument} is not JSON: {error}") from error
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _file_text(name: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"cannot read {name}: {reason}") from error
+
+
+def _document_id(text: str, content_type: str) -> str:
+    """The document's own id, or "". Found in YAML without a YAML parser: the key stands at the margin."""
+    if content_type == YAML:
+        found = re.search(r"""^id:[ \t]*["']?([^\s"'#]+)""", text, re.MULTILINE)
+        return found[1] if found else ""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return ""  # the server says better than we could what is wrong with it
+    return str(document.get("id") or "") if isinstance(document, dict) else ""
+
+
+# --- what is shown
+
+
+def _task_text(task: Task) -> str:
+    until = f"{task.expires_at:%Y-%m-%d %H:%M:%S} UTC" if task.expires_at else "an unknown time"
+    facts = [
+        ("run", f"{task.run_id}, attempt {task.attempt}"),
+        ("role", task.role),
+        ("call", " ".join(part for part in (task.call, _compact(task.arguments)) if part)),
+        ("payload", _compact(task.payload)),
+        ("data", _compact(task.data)),
+        ("yours until", until),
+    ]
+    lines = [f"Task {task.id}: {plain(task.step)}"]
+    return "\n".join(lines + [f"  {name:<12} {plain(value)}" for name, value in facts if value])
+
+
+def _minute(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else ""
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if value else ""
+
+
+def _run_text(found: Run) -> str:
+    version = f" v{found.version}" if found.version is not None else ""
+    steps = [
+        (name, step.get("status"), step.get("outcome"), _count(step.get("attempts")))
+        for name, step in found.steps.items()
+    ]
+    log = [(line.get("t"), line.get("step"), line.get("status")) for line in found.log]
+    parts = [f"Run {found.id}: {plain(found.playbook)}{version}, {plain(found.status)}"]
+    if steps:
+        parts.append(table(("STEP", "STATUS", "OUTCOME", "ATTEMPTS"), steps))
+    if log:
+        parts.append(table(("TIME", "STEP", "STATUS"), log))
+    return "\n\n".join(parts)
+
+
+def _count(attempts: Any) -> Any:
+    return len(attempts) if isinstance(attempts, list) else attempts
