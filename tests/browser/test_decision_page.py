@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decision page and the public form by hand: by keyboard, in a hurry, after a while away; for all to read."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from approvals.models import Vote
+from demo.cast import DOCUMENT
+from runs.models import Run
+from tests.factories import PERMIT, later, published, reloaded, waiting_for_a_person
+from tests.people import PASSWORD
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+OFFICERS = {
+    "type": "object",
+    "required": ["officers"],
+    "properties": {
+        "officers": {"type": "integer", "minimum": 2, "title": "Officers on site"},
+        "lanes": {"type": "array", "items": {"enum": ["north", "south"]}, "title": "Lanes to close"},
+    },
+}
+MOST_TABS = 60
+
+
+def human_step(**fields):
+    """The permit's playbook, its human step changed."""
+    changed = [{**step, **fields} if step["id"] == "Human-Approve" else step for step in PERMIT["steps"]]
+    return {**PERMIT, "steps": changed}
+
+
+def address_of(request):
+    return f"/admin/approvals/actionrequest/{request.pk}/decide/"
+
+
+@pytest.fixture
+def reviewer(visitor, liaison):
+    visitor.log_in(liaison.username, PASSWORD)
+    return visitor
+
+
+def tabbed_to(visitor, what):
+    """Press Tab until it has the focus, which is then to be seen."""
+    for _ in range(MOST_TABS):
+        visitor.page.keyboard.press("Tab")
+        if what.evaluate("one => one === document.activeElement"):
+            break
+    expect(what).to_be_focused()
+    assert what.evaluate("one => getComputedStyle(one).outlineStyle") != "none"
+
+
+def posts_of(visitor):
+    """What the browser sends from now on."""
+    sent = []
+    visitor.page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    return sent
+
+
+# Deciding ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_is_made_by_keyboard_alone(reviewer, validator):
+    request = waiting_for_a_person(validator)
+    reviewer.open(address_of(request))
+
+    tabbed_to(reviewer, reviewer.page.get_by_role("radio", name="Approve"))
+    reviewer.page.keyboard.press("Space")
+    expect(reviewer.page.get_by_role("radio", name="Approve")).to_be_checked()
+    reviewer.page.keyboard.press("ArrowDown")
+    expect(reviewer.page.get_by_role("radio", name="Reject")).to_be_checked()
+    tabbed_to(reviewer, reviewer.page.get_by_label("Reason"))
+    reviewer.page.keyboard.type("The park is closed.")
+    record = reviewer.page.get_by_role("button", name="Record my decision")
+    tabbed_to(reviewer, record)
+    reviewer.enter(record)
+
+    expect(reviewer.page.get_by_text("Rejected: Human Approve: protest_permit.")).to_be_visible()
+    assert reloaded(request).rejection_reason == "The park is closed."
+
+
+def test_enter_in_a_line_of_text_records_and_does_nothing_else(reviewer, validator):
+    request = waiting_for_a_person(validator, human_step(severity="critical"))
+    reviewer.open(address_of(request))
+    reviewer.press("Review this")
+    reviewer.page.get_by_role("radio", name="Approve").check()
+    reviewer.fill({"Type": "Human-Approve"})
+
+    reviewer.enter(reviewer.page.get_by_label("Type"))
+
+    assert reloaded(request).state == "fulfilled"
+
+
+def test_what_is_missing_is_named_and_what_was_typed_is_still_there(reviewer, validator):
+    request = waiting_for_a_person(validator, human_step(form=OFFICERS))
+    reviewer.open(address_of(request))
+    reviewer.page.get_by_role("radio", name="Reject").check()
+    reviewer.fill({"Officers on site": "4"})
+    reviewer.page.get_by_label("north").check()
+
+    reviewer.press("Record my decision", status=422)
+
+    expect(reviewer.page.get_by_role("alert")).to_be_focused()
+    expect(reviewer.page.get_by_label("Officers on site")).to_have_value("4")
+    expect(reviewer.page.get_by_label("north")).to_be_checked()
+    expect(reviewer.page.get_by_role("radio", name="Reject")).to_be_checked()
+    reviewer.page.get_by_role("alert").get_by_role("link").click()
+    expect(reviewer.page.get_by_label("Reason")).to_be_focused()
+    reviewer.page.keyboard.type("Too few officers.")
+    reviewer.press("Record my decision")
+    assert reloaded(request).state == "rejected"
+
+
+def test_a_double_click_sends_one_decision(reviewer, validator):
+    request = waiting_for_a_person(validator)
+    reviewer.open(address_of(request))
+    reviewer.page.get_by_role("radio", name="Approve").check()
+    sent = posts_of(reviewer)
+
+    with reviewer.page.expect_navigation():
+        reviewer.page.get_by_role("button", name="Record my decision").dblclick()
+    reviewer.look()
+
+    expect(reviewer.page.get_by_text("Approved: Human Approve: protest_permit.")).to_be_visible()
+    assert len(sent) == 1
+    assert Vote.objects.count() == 1
+
+
+def test_a_double_click_on_the_public_form_starts_one_run(visitor):
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    published({**PERMIT, "web_form": {"public": True}, "payload_schema": schema})
+    visitor.open("/forms/protest_permit")
+    visitor.fill({"Name": "Ana Ruiz"})
+
+    with visitor.page.expect_navigation():
+        visitor.page.get_by_role("button", name="Send").dblclick()
+
+    expect(visitor.page.get_by_text("Your reference is")).to_be_visible()
+    visitor.look()
+    assert Run.objects.count() == 1
+
+
+# Claims --------------------------------------------------------------------------------------------------------------
+
+
+def test_writing_renews_the_claim_every_few_minutes_and_idleness_does_not(reviewer, validator):
+    request = waiting_for_a_person(validator)
+    reviewer.page.clock.install()
+    reviewer.open(address_of(request))
+    reviewer.press("Review this")
+    until = reviewer.page.locator("#claim-until")
+    at_first, first = until.get_attribute("datetime"), reloaded(request).claim_expires_at
+    sent = posts_of(reviewer)
+
+    reviewer.page.get_by_label("Reason").press_sequentially("The plan")
+    later(minutes=5)
+    reviewer.page.clock.fast_forward("05:00")
+    assert sent == [], "neither at once nor without writing"
+    with reviewer.page.expect_response(lambda answer: answer.request.method == "POST") as answered:
+        reviewer.page.get_by_label("Reason").press_sequentially(" is sound.")
+
+    assert answered.value.status == 200
+    expect(until).not_to_have_attribute("datetime", at_first)
+    assert (reloaded(request).claim_expires_at - first).total_seconds() > 4 * 60
+    assert len(sent) == 1, "every few minutes, and not with every letter"
+    reviewer.assert_quiet()
+
+
+def test_who_was_away_too_long_renews_with_the_text_still_there_and_decides(reviewer, validator):
+    request = waiting_for_a_person(validator, human_step(form=OFFICERS))
+    reviewer.open(address_of(request))
+    reviewer.press("Review this")
+    reviewer.page.get_by_role("radio", name="Approve").check()
+    reviewer.fill({"Officers on site": "4", "Reason": "The plan is sound."})
+    later(minutes=20)
+
+    reviewer.press("Record my decision", status=409)
+    expect(reviewer.page.get_by_role("alert")).to_contain_text("Your claim on this request has ended.")
+    expect(reviewer.page.get_by_role("button", name="Record my decision")).to_be_disabled()
+    assert reviewer.faults() == []
+    reviewer.press("Renew and go on")
+
+    expect(reviewer.page.get_by_label("Reason")).to_have_value("The plan is sound.")
+    expect(reviewer.page.get_by_label("Officers on site")).to_have_value("4")
+    expect(reviewer.page.get_by_role("radio", name="Approve")).to_be_checked()
+    reviewer.press("Record my decision")
+    assert reloaded(request).response_data == {"officers": 4}
+
+
+# For everybody to read -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_the_pages_of_a_decision(scheme, reviewer, validator, visitor_of, auditor):
+    request = waiting_for_a_person(validator, human_step(form=OFFICERS, severity="high"))
+    reviewer.page.emulate_media(color_scheme=scheme)
+    reviewer.open(address_of(request))
+    found = reviewer.faults()
+    reviewer.press("Review this")
+    found += reviewer.faults()
+    reviewer.page.get_by_role("radio", name="Approve").check()
+    reviewer.press("Record my decision", status=422)
+    found += reviewer.faults()
+
+    bystander = visitor_of(reviewer.url, color_scheme=scheme)
+    bystander.log_in(auditor.username, PASSWORD)
+    bystander.open(address_of(request))
+    found += bystander.faults()
+
+    reviewer.fill({"Officers on site": "4"})
+    reviewer.page.get_by_label("I have read").check()
+    reviewer.press("Record my decision")
+    found += reviewer.faults()
+    reviewer.open(address_of(request))
+    assert found + reviewer.faults() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_the_public_form(scheme, visitor):
+    published(json.loads(DOCUMENT.read_bytes()))
+    visitor.page.emulate_media(color_scheme=scheme)
+    visitor.open("/forms/protest_permit")
+    found = visitor.faults()
+    visitor.press("Send", status=422)
+    assert found + visitor.faults() == []

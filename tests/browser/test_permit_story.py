@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The protest permit by hand, from the citizen's form to the end of the run, in a whole installation."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from approvals.models import ActionRequest
+from demo import story
+from demo.cast import LIAISON, PLAYBOOK
+from demo.mailbox import mails_to, text_of
+from runs.models import Run, TaskState
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+INBOX = "/admin/approvals/actionrequest/"
+TITLE = "Approve the crowd-control plan"
+
+
+def applied(citizen, mailbox, booking):
+    """Fill in the public form and send it; the run that the citizen is given the number of."""
+    place, day = booking
+    citizen.open(f"/forms/{PLAYBOOK}")
+    citizen.fill(
+        {
+            "Name of the person": mailbox.title(),
+            "E-mail address": f"{mailbox}@example.org",
+            "Date of the protest": day.isoformat(),
+            "How many people": "250",
+            "What the protest is about": "Clean air for the old town",
+            "Crowd-control plan": story.PLAN,
+        }
+    )
+    citizen.page.get_by_label("Place").select_option(place)
+    citizen.page.get_by_label("What I state is true").check()
+    citizen.press("Send")
+    run = Run.objects.get(payload__email=f"{mailbox}@example.org")
+    expect(citizen.page.get_by_text(f"Your reference is {run.pk}.")).to_be_visible()
+    return run
+
+
+def taken_up(liaison, run):
+    """From the inbox to the page of what is asked about this run."""
+    liaison.open(INBOX)
+    row = liaison.page.get_by_role("row").filter(has_text=f"run {run.pk}")
+    liaison.click(row.get_by_role("link", name=TITLE))
+
+
+def state_of(run):
+    return Run.objects.values_list("state", flat=True).get(pk=run.pk)
+
+
+def test_two_citizens_apply_one_is_permitted_and_one_is_refused(city, visitor_of):
+    citizen, liaison = visitor_of(city.url), visitor_of(city.url)
+    days = story.free_days()
+    permitted, refused = applied(citizen, "ana", next(days)), applied(citizen, "ben", next(days))
+
+    # Nobody is asked before the agent has passed it.
+    liaison.log_in(LIAISON.username, city.cast.password(LIAISON))
+    liaison.open(INBOX)
+    expect(liaison.page.get_by_text("Nothing waits for your decision.")).to_be_visible()
+    assert mails_to(city.stage.mail, f"{LIAISON.username}@") == []
+
+    city.start_agent()
+    city.until(lambda: ActionRequest.objects.count() == 2)
+    asked = city.until(lambda: len(mails := mails_to(city.stage.mail, f"{LIAISON.username}@")) == 2 and mails)
+    assert {link for mail in asked for link in re.findall(r"https?://\S+", text_of(mail))} == {
+        f"{city.url}{INBOX}{request.pk}/decide/" for request in ActionRequest.objects.all()
+    }
+
+    # Approved by clicking.
+    taken_up(liaison, permitted)
+    assert liaison.faults() == []
+    liaison.press("Review this")
+    liaison.page.get_by_label("Approve").check()
+    liaison.fill({"Conditions": story.CONDITION, "Reason": story.APPROVED_BECAUSE})
+    liaison.press("Record my decision")
+    expect(liaison.page.get_by_text(f"Approved: {TITLE}.")).to_be_visible()
+
+    # Refused, once the reason is given.
+    taken_up(liaison, refused)
+    liaison.page.get_by_label("Reject").check()
+    liaison.press("Record my decision", status=422)
+    expect(liaison.page.get_by_role("alert")).to_contain_text("Nothing was recorded")
+    liaison.fill({"Reason": story.REJECTED_BECAUSE})
+    liaison.press("Record my decision")
+    expect(liaison.page.get_by_text("Nothing waits for your decision.")).to_be_visible()
+
+    # What follows is the machines' work.
+    city.until(lambda: state_of(permitted) == "completed" and state_of(refused) == "failed")
+    broken = [promise.words for promise in story.promises(city.stage, permitted.pk, refused.pk) if not promise.holds]
+    assert broken == []
+
+    for run, state in ((permitted, "completed"), (refused, "failed")):
+        liaison.open(f"/admin/runs/run/{run.pk}/change/")
+        expect(liaison.page.get_by_role("main")).to_contain_text(re.compile(rf"\b{state}\b", re.IGNORECASE))
+    assert permitted.tasks.filter(state=TaskState.COMPLETED).count() == len(story.ALL_STEPS)
+    citizen.look_again_by_night()
+    liaison.look_again_by_night()
+    city.assert_all_alive()

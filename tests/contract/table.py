@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what, declared: every address there is, and for whom each act at it takes effect.
+
+An address without a row fails a test, and so does a row whose act succeeds for anybody not named in it, or fails for
+somebody who is. `to` names the callers for whom something in the database changes; nothing changes for all others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Group
+from django.db.models import Model
+from django_q.models import Schedule
+
+from accounts.models import ApiKey, User
+from approvals.models import ActionRequest
+from audit.models import Entry
+from playbooks.models import Connector, Playbook, Version
+from runs.intake import Ticket
+from runs.models import Effect, Run, Task
+from runs.views import TICKET
+from tests.contract.world import CONNECTOR_HOST, EVERYBODY, LIAISON_ROLE, PEOPLE, World
+from tests.factories import PERMIT, founder
+from tests.people import PASSWORD
+
+ADMINISTRATORS = ("administrator", "superuser")
+AUTHORS = ("author", *ADMINISTRATORS)
+STARTERS = ("agent", "foreign_agent", *ADMINISTRATORS)
+ASKERS = ("agent", "foreign_agent", "service", "liaison", *ADMINISTRATORS)
+
+NEW_PASSWORD = "another-horse-battery"
+WHY = {"reason": "It was lost."}
+FRESH = {**PERMIT, "id": "fresh"}
+
+Path = Callable[[World], str]
+Body = Callable[[World, str], Mapping[str, Any]]  # of the world and the caller's name
+
+
+@dataclass(frozen=True)
+class Act:
+    method: str
+    to: Sequence[str]
+    body: Body | Mapping[str, Any]
+    at: Path | None = None  # where it is another object's than the row's first
+
+    def sent(self, world: World, caller: str) -> Mapping[str, Any]:
+        return self.body(world, caller) if callable(self.body) else self.body
+
+
+@dataclass(frozen=True)
+class Row:
+    route: str  # as the resolver has it
+    at: tuple[Path, ...]  # the addresses it is tried at
+    acts: tuple[Act, ...] = ()
+    is_public: bool = False  # read without any credential
+
+    @property
+    def is_page(self) -> bool:
+        return self.route.startswith(("admin/", "forms/")) or self.route in {"", "healthz", "readyz"}
+
+
+def row(route: str, *acts: Act, at: Path | str | Sequence[Path] | None = None, public: bool = False) -> Row:
+    if at is None:
+        at = f"/{route}"
+    places: Sequence[Path] = [_constant(at)] if isinstance(at, str) else [at] if callable(at) else at
+    return Row(route, tuple(places), acts, public)
+
+
+def _constant(path: str) -> Path:
+    return lambda world: path
+
+
+# The HTTP API ---------------------------------------------------------------------------------------------
+
+CREDENTIALS = {"username": "liaison", "password": PASSWORD}
+_ID = r"(?P<slug>[A-Za-z0-9][A-Za-z0-9_.-]{0,99})"
+_VERSION = rf"^acts/playbooks/{_ID}/versions/(?P<number>[0-9]{{1,9}})"
+_REQUEST = r"^hitl/requests/(?P<request_id>har_[0-9a-f]{12})"
+PLAYBOOK = "/acts/playbooks/protest_permit"
+
+
+def task(act: str = "") -> Path:
+    return lambda world: f"/acts/tasks/{world.held.task.pk}{act}"
+
+
+def held(**more: Any) -> Body:
+    return lambda world, caller: {"token": world.held.token, **more}
+
+
+def request(act: str = "") -> Path:
+    return lambda world: f"/hitl/requests/{world.asked.pk}{act}"
+
+
+API = [
+    row("auth/token", Act("POST", EVERYBODY, CREDENTIALS), public=True),
+    row("auth/token/refresh", public=True),
+    row("acts/run", Act("POST", STARTERS, {"playbook": "protest_permit", "payload": {"name": "Ann"}})),
+    row("acts/runs"),
+    row(
+        "acts/runs/<number:run_id>",
+        at=[lambda world: f"/acts/runs/{world.run.pk}", lambda world: f"/acts/runs/{world.decided.run_id}"],
+    ),
+    row(
+        "acts/runs/<number:run_id>/cancel",
+        Act("PATCH", ADMINISTRATORS, WHY),
+        at=lambda world: f"/acts/runs/{world.run.pk}/cancel",
+    ),
+    row("acts/tasks"),
+    row(
+        "acts/tasks/next",
+        Act("POST", ("agent",), lambda world, caller: {"role": world.approved.task.role, "limit": 1, "wait": 0}),
+        Act("POST", ("service",), {"role": "svc:finance"}),
+        Act("POST", ("liaison",), {"role": LIAISON_ROLE}),
+    ),
+    row(
+        "acts/tasks/<number:task_id>",
+        at=[task(), lambda world: f"/acts/tasks/{world.asked.task_id}"],
+    ),
+    row(
+        "acts/tasks/<number:task_id>/complete",
+        Act("POST", ("agent",), held(outcome="PASS")),
+        Act("POST", ("liaison",), {"outcome": "PASS"}, at=lambda world: f"/acts/tasks/{world.asked.task_id}/complete"),
+        at=task("/complete"),
+    ),
+    row("acts/tasks/<number:task_id>/fail", Act("POST", ("agent",), held(error_type="Busy")), at=task("/fail")),
+    row("acts/tasks/<number:task_id>/heartbeat", Act("POST", ("agent",), held()), at=task("/heartbeat")),
+    row("acts/tasks/<number:task_id>/renew", Act("POST", ("agent",), held()), at=task("/renew")),
+    row("acts/tasks/<number:task_id>/release", Act("POST", ("agent",), held()), at=task("/release")),
+    row(
+        "acts/tasks/<number:task_id>/request-approval",
+        Act("POST", ("agent",), held(reason="May I?", role=LIAISON_ROLE)),
+        at=task("/request-approval"),
+    ),
+    row(
+        "acts/tasks/<number:task_id>/resume",
+        Act("POST", ("agent",), lambda world, caller: {"token": world.approved.token}),
+        at=lambda world: f"/acts/tasks/{world.approved.task.pk}/resume",
+    ),
+    row("acts/playbooks", Act("POST", AUTHORS, FRESH)),
+    row("acts/playbooks/schema"),
+    row("acts/playbooks/validate", Act("POST", (), FRESH)),
+    row(rf"^acts/playbooks/{_ID}\Z", at=PLAYBOOK),
+    row(
+        rf"^acts/playbooks/{_ID}/versions\Z",
+        Act("POST", AUTHORS, {"clone": 1}),
+        Act("POST", AUTHORS, {**PERMIT, "title": "Changed"}),
+        at=f"{PLAYBOOK}/versions",
+    ),
+    row(rf"{_VERSION}\Z", Act("PUT", AUTHORS, {**PERMIT, "title": "Changed"}), at=f"{PLAYBOOK}/versions/2"),
+    row(rf"{_VERSION}/publish\Z", Act("POST", ADMINISTRATORS, {}), at=f"{PLAYBOOK}/versions/2/publish"),
+    row(rf"{_VERSION}/retire\Z", Act("POST", ADMINISTRATORS, {}), at=f"{PLAYBOOK}/versions/1/retire"),
+    row("hitl/requests", Act("POST", ASKERS, {"title": "May I?", "role": LIAISON_ROLE})),
+    row(
+        rf"{_REQUEST}\Z",
+        at=[request(), lambda world: f"/hitl/requests/{world.decided.pk}"],
+    ),
+    row(rf"{_REQUEST}/claim\Z", Act("POST", ("liaison",), {}), at=request("/claim")),
+    row(
+        rf"{_REQUEST}/release\Z",
+        Act("POST", ("liaison",), {}),
+        at=lambda world: f"/hitl/requests/{world.claimed.pk}/release",
+    ),
+    row(rf"{_REQUEST}/fulfill\Z", Act("POST", ("liaison",), {}), at=request("/fulfill")),
+    row(rf"{_REQUEST}/reject\Z", Act("POST", ("liaison",), WHY), at=request("/reject")),
+    row("api/schema", public=True),
+    row("api/docs", public=True),
+]
+
+# The pages ------------------------------------------------------------------------------------------------
+
+
+def page(model: type[Model], pk: Callable[[World], Any], act: str) -> Path:
+    """A page of a row in the admin."""
+    options = model._meta
+    return lambda world: f"/admin/{options.app_label}/{options.model_name}/{quote(pk(world))}/{act}".rstrip("/") + "/"
+
+
+def evidence(model: type[Model], pk: Callable[[World], Any], *adding: Act) -> Iterator[Row]:
+    """The rows that every model has in the admin. Nobody changes anything by them, but by what `adding` names."""
+    here = f"admin/{model._meta.app_label}/{model._meta.model_name}/"
+    yield row(here)
+    yield row(f"{here}add/", *adding)
+    for part in ("history/", "delete/", "change/", ""):
+        yield row(f"{here}<path:object_id>/{part}", at=page(model, pk, part))
+
+
+def history(model: type[Model], pk: Callable[[World], Any]) -> Row:
+    """One moment of a row's history, which the library would let be brought back."""
+
+    def at(world: World) -> str:
+        number = pk(world)
+        moment = model.history.filter(id=number).latest("history_id").history_id  # type: ignore[attr-defined]
+        return page(model, pk, f"history/{moment}")(world)
+
+    here = f"admin/{model._meta.app_label}/{model._meta.model_name}/"
+    return row(rf"{here}^([^/]+)/history/([^/]+)/$", at=at)
+
+
+def act_on(
+    model: type[Model], pk: Callable[[World], Any], part: str, *acts: Act, route: str = "<path:object_id>"
+) -> Row:
+    here = f"admin/{model._meta.app_label}/{model._meta.model_name}/"
+    return row(f"{here}{route}/{part}/", *acts, at=page(model, pk, part))
+
+
+def staff(world: World) -> int:
+    return world.user("staff").pk
+
+
+def of_a_superuser(part: str) -> Path:
+    return page(User, lambda world: founder().pk, part)
+
+
+def new_key_of(user: User) -> Mapping[str, Any]:
+    return {"user": user.pk, "name": "new", "days": 30}
+
+
+def own_key(world: World, caller: str) -> Mapping[str, Any]:
+    return new_key_of(world.users.get(caller, world.user("disabled")))
+
+
+def decision(world: World, caller: str) -> Mapping[str, Any]:
+    return {"outcome": "PASS", "revision": world.asked.revision, "digest": world.asked.digest}
+
+
+TERMS = {
+    "method": "POST",
+    "url": f"https://{CONNECTOR_HOST}/other",
+    "connect_seconds": 5,
+    "read_seconds": 20,
+    "total_seconds": 30,
+    "secret_header": "Authorization",
+}
+PASSWORDS = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+DOCUMENT = {"text": json.dumps(FRESH)}
+CHANGED = {"text": json.dumps({**PERMIT, "title": "Changed"})}
+
+PAGES = [
+    row(""),
+    row("healthz", public=True),
+    row("readyz", public=True),
+    row(
+        "forms/<str:playbook>",
+        Act("POST", EVERYBODY, lambda world, caller: {TICKET: Ticket.new("protest_permit").signed(), "name": "Ann"}),
+        at="/forms/protest_permit",
+        public=True,
+    ),
+    row("forms/thanks/<str:reference>", at="/forms/thanks/nobody:knows:this", public=True),
+    row("admin/"),
+    row("admin/login/", Act("POST", EVERYBODY, {**CREDENTIALS, "next": "/admin/"}), public=True),
+    row("admin/logout/", Act("POST", PEOPLE, {})),
+    row(
+        "admin/password_change/",
+        Act(
+            "POST",
+            PEOPLE,
+            {"old_password": PASSWORD, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD},
+        ),
+    ),
+    row("admin/password_change/done/"),
+    row("admin/search/"),
+    row("admin/autocomplete/"),
+    row("admin/jsi18n/"),
+    row("admin/r/<path:content_type_id>/<path:object_id>/", at="/admin/r/1/1/"),
+    row("admin/(?P<url>.*)$", at="/admin/nowhere"),
+    *evidence(User, staff, Act("POST", ADMINISTRATORS, {"kind": "agent", "username": "fresh"})),
+    history(User, staff),
+    act_on(
+        User,
+        staff,
+        "details",
+        Act("POST", ADMINISTRATORS, {"first_name": "Ann"}),
+        Act("POST", ("superuser",), {"first_name": "Ann"}, at=of_a_superuser("details")),
+    ),
+    act_on(
+        User,
+        staff,
+        "roles",
+        Act("POST", ADMINISTRATORS, {"roles": ["staff", "administrator"]}),
+        Act("POST", ("superuser",), {"roles": ["administrator"]}, at=of_a_superuser("roles")),
+    ),
+    act_on(
+        User,
+        staff,
+        "password",
+        Act("POST", ADMINISTRATORS, PASSWORDS),
+        Act("POST", ("superuser",), PASSWORDS, at=of_a_superuser("password")),
+    ),
+    act_on(User, staff, "key"),
+    act_on(
+        User,
+        staff,
+        "deactivate",
+        Act("POST", ADMINISTRATORS, WHY),
+        Act("POST", ("superuser",), WHY, at=of_a_superuser("deactivate")),
+    ),
+    act_on(User, lambda world: world.user("disabled").pk, "reactivate", Act("POST", ADMINISTRATORS, WHY)),
+    *evidence(
+        Group, lambda world: world.user("staff").groups.get().pk, Act("POST", ADMINISTRATORS, {"name": "human:clerk"})
+    ),
+    *evidence(
+        ApiKey,
+        lambda world: world.key.pk,
+        Act("POST", PEOPLE, own_key),
+        Act("POST", ADMINISTRATORS, lambda world, caller: new_key_of(world.user("agent"))),
+    ),
+    act_on(ApiKey, lambda world: world.key.pk, "revoke", Act("POST", ADMINISTRATORS, WHY)),
+    *evidence(Playbook, lambda world: world.published.playbook_id, Act("POST", AUTHORS, DOCUMENT)),
+    history(Playbook, lambda world: world.published.playbook_id),
+    act_on(
+        Playbook,
+        lambda world: world.published.playbook_id,
+        "version",
+        Act("POST", AUTHORS, CHANGED),
+        route="<int:pk>",
+    ),
+    *evidence(Version, lambda world: world.published.pk),
+    history(Version, lambda world: world.published.pk),
+    act_on(Version, lambda world: world.draft.pk, "edit", Act("POST", AUTHORS, CHANGED), route="<int:pk>"),
+    act_on(Version, lambda world: world.published.pk, "clone", Act("POST", AUTHORS, {}), route="<int:pk>"),
+    act_on(Version, lambda world: world.draft.pk, "publish", Act("POST", ADMINISTRATORS, {}), route="<int:pk>"),
+    act_on(Version, lambda world: world.published.pk, "retire", Act("POST", ADMINISTRATORS, WHY), route="<int:pk>"),
+    *evidence(Connector, lambda world: world.connector.pk, Act("POST", ADMINISTRATORS, {**TERMS, "name": "tests.new"})),
+    history(Connector, lambda world: world.connector.pk),
+    act_on(Connector, lambda world: world.connector.pk, "terms", Act("POST", ADMINISTRATORS, TERMS)),
+    act_on(Connector, lambda world: world.connector.pk, "disable", Act("POST", ADMINISTRATORS, WHY)),
+    act_on(Connector, lambda world: world.disabled_connector.pk, "enable", Act("POST", ADMINISTRATORS, WHY)),
+    *evidence(Run, lambda world: world.run.pk),
+    act_on(Run, lambda world: world.run.pk, "cancel", Act("POST", ADMINISTRATORS, WHY), route="<int:run_id>"),
+    row("admin/runs/run/start/"),
+    row(
+        "admin/runs/run/start/<str:slug>/",
+        Act("POST", ADMINISTRATORS, {"text": "{}"}),
+        at="/admin/runs/run/start/looks/",
+    ),
+    *evidence(Task, lambda world: world.held.task.pk),
+    *evidence(Effect, lambda world: Effect.objects.get().pk),
+    *evidence(Schedule, lambda world: Schedule.objects.get().pk),
+    *evidence(Entry, lambda world: Entry.objects.filter(run_id=world.run.pk).earliest("id").pk),
+    *evidence(ActionRequest, lambda world: world.asked.pk),
+    act_on(ActionRequest, lambda world: world.asked.pk, "open_page"),
+    row(
+        r"admin/approvals/actionrequest/^(?P<request_id>har_[0-9a-f]{12})/decide/\Z",
+        Act("POST", ("liaison",), decision),
+        Act(
+            "POST",
+            ("liaison",),
+            {"release": "1"},
+            at=lambda world: f"/admin/approvals/actionrequest/{world.claimed.pk}/decide/",
+        ),
+        at=lambda world: f"/admin/approvals/actionrequest/{world.asked.pk}/decide/",
+    ),
+    row("admin/^<app_label>/$", at="/admin/runs/"),
+]
+
+TABLE = [*API, *PAGES]

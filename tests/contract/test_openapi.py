@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The description of the API is whole and true: every call is in it, and every example does what it says."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from config import openapi
+from config.openapi import PROBLEM_TYPE, description, refusals
+from tests.contract import world as worlds
+from tests.contract.answers import json_of
+from tests.contract.world import World
+from tests.factories import PERMIT
+from tests.hostile.calls import api_calls
+from tests.people import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+# What programs were written against: an id keeps its address for ever. New calls are added here.
+IDS = {
+    "log_in": "POST /auth/token",
+    "refresh_token": "POST /auth/token/refresh",
+    "start_run": "POST /acts/run",
+    "list_runs": "GET /acts/runs",
+    "get_run": "GET /acts/runs/{run_id}",
+    "cancel_run": "PATCH /acts/runs/{run_id}/cancel",
+    "next_task": "POST /acts/tasks/next",
+    "list_tasks": "GET /acts/tasks",
+    "get_task": "GET /acts/tasks/{task_id}",
+    "complete_task": "POST /acts/tasks/{task_id}/complete",
+    "fail_task": "POST /acts/tasks/{task_id}/fail",
+    "heartbeat": "POST /acts/tasks/{task_id}/heartbeat",
+    "renew_lease": "POST /acts/tasks/{task_id}/renew",
+    "request_approval": "POST /acts/tasks/{task_id}/request-approval",
+    "resume_task": "POST /acts/tasks/{task_id}/resume",
+    "release_task": "POST /acts/tasks/{task_id}/release",
+    "list_playbooks": "GET /acts/playbooks",
+    "create_playbook": "POST /acts/playbooks",
+    "get_playbook": "GET /acts/playbooks/{slug}",
+    "add_version": "POST /acts/playbooks/{slug}/versions",
+    "get_version": "GET /acts/playbooks/{slug}/versions/{number}",
+    "edit_version": "PUT /acts/playbooks/{slug}/versions/{number}",
+    "publish_version": "POST /acts/playbooks/{slug}/versions/{number}/publish",
+    "retire_version": "POST /acts/playbooks/{slug}/versions/{number}/retire",
+    "validate_playbook": "POST /acts/playbooks/validate",
+    "playbook_schema": "GET /acts/playbooks/schema",
+    "list_requests": "GET /hitl/requests",
+    "create_request": "POST /hitl/requests",
+    "get_request": "GET /hitl/requests/{request_id}",
+    "claim_request": "POST /hitl/requests/{request_id}/claim",
+    "release_request": "POST /hitl/requests/{request_id}/release",
+    "fulfill_request": "POST /hitl/requests/{request_id}/fulfill",
+    "reject_request": "POST /hitl/requests/{request_id}/reject",
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    id: str
+    method: str
+    path: str
+    said: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.id
+
+    @property
+    def example(self) -> Any:
+        """Of the body; None where there is none."""
+        contents = self.said.get("requestBody", {}).get("content", {})
+        return contents.get("application/json", {}).get("example")
+
+    def good_answers(self) -> dict[int, Any]:
+        return {int(status): answer for status, answer in self.said["responses"].items() if status < "300"}
+
+
+def operations() -> list[Operation]:
+    return [
+        Operation(said["operationId"], method.upper(), path, said)
+        for path, methods in description()["paths"].items()
+        for method, said in methods.items()
+        if method in METHODS
+    ]
+
+
+each_operation = pytest.mark.parametrize("operation", operations(), ids=str)
+
+
+# The document -----------------------------------------------------------------------------------------------
+
+
+def test_it_is_made_without_a_warning_and_is_valid(tmp_path):
+    call_command("spectacular", validate=True, fail_on_warn=True, file=str(tmp_path / "schema.yaml"))
+
+    made = yaml.safe_load((tmp_path / "schema.yaml").read_text())
+    assert made["openapi"].startswith("3.1")
+    assert made == description()
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "kind", "read"),
+    [
+        ("", "*/*", "json", json.loads),
+        ("", "application/json", "json", json.loads),
+        ("", "application/vnd.oai.openapi+json", "json", json.loads),
+        ("", "application/yaml", "yaml", yaml.safe_load),
+        ("", "application/vnd.oai.openapi", "openapi", yaml.safe_load),
+        ("?format=json", "text/html", "json", json.loads),
+        ("?format=yaml", "*/*", "yaml", yaml.safe_load),
+    ],
+)
+def test_anybody_may_read_it_as_json_or_as_yaml(query, accept, kind, read):
+    answer = Client().get(f"/api/schema{query}", headers={"Accept": accept})
+
+    assert answer.status_code == 200
+    assert kind in answer.headers["Content-Type"]
+    assert read(answer.content) == description()
+
+
+def test_it_can_be_read_in_a_browser_without_any_other_host():
+    page = Client().get("/api/docs")
+
+    assert page.status_code == 200
+    assert "swagger-ui" in page.text
+    assert "http://" not in page.text.replace("http://testserver", "")
+    assert "https://" not in page.text
+
+
+def test_every_call_of_the_api_is_described_and_no_other():
+    assert {(each.method, each.path) for each in operations()} == {(call.method, call.template) for call in api_calls()}
+
+
+def test_every_id_is_a_name_that_keeps_its_address():
+    assert {each.id: f"{each.method} {each.path}" for each in operations()} == IDS
+    assert all(name.isidentifier() and name == name.lower() for name in IDS)
+
+
+@each_operation
+def test_a_call_has_a_tag_a_summary_examples_and_every_refusal(operation):
+    said = operation.said
+    declared = {tag["name"] for tag in description()["tags"]}
+
+    assert set(said["tags"]) <= declared
+    assert said["summary"]
+    assert said.get("description") or said["summary"]
+    assert said.get("security") == ([{"bearer": []}, {"session": []}] if operation.path[:6] != "/auth/" else [{}])
+    if "requestBody" in said:
+        assert all("example" in content for content in said["requestBody"]["content"].values())
+    for status, answer in said["responses"].items():
+        assert answer["description"]
+        if status >= "400":
+            assert set(answer["content"]) == {PROBLEM_TYPE}
+        elif status != "204":
+            assert "example" in answer["content"]["application/json"]
+
+
+@each_operation
+def test_the_examples_are_as_the_description_says(operation):
+    for content in operation.said.get("requestBody", {}).get("content", {}).values():
+        assert faults(content["schema"], content["example"]) == []
+    for answer in operation.good_answers().values():
+        for content in answer.get("content", {}).values():
+            assert faults(content["schema"], content["example"]) == []
+
+
+def test_each_code_has_one_status_a_sentence_and_a_line_in_the_table():
+    known = refusals()
+
+    assert len(known) > 20
+    for code, refusal in known.items():
+        assert refusal.sentence[-1] in ".?", refusal
+        assert f"| `{code}` | {refusal.status} |" in description()["info"]["description"]
+    named = {
+        code
+        for each in operations()
+        for answer in each.said["responses"].values()
+        for content in answer.get("content", {}).values()
+        if "allOf" in content["schema"]
+        for code in content["schema"]["allOf"][1]["properties"]["code"]["enum"]
+    }
+    # The others are of pages, of addresses that are no call, or the root of all refusals.
+    assert set(known) - named == {"method_not_allowed", "form_expired"}
+
+
+def test_repetition_and_change_are_described_where_they_are_honoured():
+    header = {
+        each.id: {parameter["name"] for parameter in each.said.get("parameters", []) if parameter["in"] == "header"}
+        for each in operations()
+    }
+
+    assert header["start_run"] == {"Idempotency-Key"}
+    assert header["complete_task"] == {"Idempotency-Key", "If-Match"}
+    assert header["next_task"] == header["log_in"] == header["get_run"] == set()
+    assert header["resume_task"] == {"If-Match"}
+    assert "ETag" in next(each for each in operations() if each.id == "get_run").said["responses"]["200"]["headers"]
+
+
+# The examples, sent -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Who sends an example, about which rows, and what only the server could have told them."""
+
+    by: Client
+    ids: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, Any] = field(default_factory=dict)  # in place of the example's
+    status: int = 200
+
+
+def _held(world: World) -> Scene:
+    return Scene(world.clients["agent"], {"task_id": world.held.task.pk}, {"token": world.held.token})
+
+
+def _approved(world: World) -> Scene:
+    return Scene(world.clients["agent"], {"task_id": world.approved.task.pk}, {"token": world.approved.token})
+
+
+def _version(number: int, status: int = 200) -> Callable[[World], Scene]:
+    return lambda world: Scene(
+        world.clients["administrator"], {"slug": "protest_permit", "number": number}, status=status
+    )
+
+
+def _asked(world: World) -> Scene:
+    return Scene(world.clients["liaison"], {"request_id": world.asked.pk})
+
+
+def _by(name: str, status: int = 200, **ids: Any) -> Callable[[World], Scene]:
+    return lambda world: Scene(world.clients[name], ids, status=status)
+
+
+def _with_refresh_token(world: World) -> Scene:
+    tokens = json_of(_log_in().by.post("/auth/token", _log_in().known, content_type="application/json"))
+    return Scene(world.clients["anonymous"], known={"refresh": tokens["refresh"]})
+
+
+def _log_in(world: World | None = None) -> Scene:
+    return Scene(Client(), known={"username": "liaison", "password": PASSWORD})
+
+
+SCENES: Mapping[str, Callable[[World], Scene]] = {
+    "log_in": _log_in,
+    "refresh_token": _with_refresh_token,
+    "start_run": _by("agent", 202),
+    "list_runs": _by("agent"),
+    "get_run": lambda world: Scene(world.clients["agent"], {"run_id": world.run.pk}),
+    "cancel_run": lambda world: Scene(world.clients["administrator"], {"run_id": world.run.pk}),
+    "next_task": _by("agent"),
+    "list_tasks": _by("agent"),
+    "get_task": _held,
+    "complete_task": _held,
+    "fail_task": _held,
+    "heartbeat": _held,
+    "renew_lease": _held,
+    "request_approval": _held,
+    "resume_task": _approved,
+    "release_task": _held,
+    "list_playbooks": _by("author"),
+    "create_playbook": _by("author", 201),
+    "get_playbook": _by("author", slug="protest_permit"),
+    "add_version": _version(1, status=201),
+    "get_version": _version(1),
+    "edit_version": _version(2),
+    "publish_version": _version(2),
+    "retire_version": _version(1),
+    "validate_playbook": _by("author"),
+    "playbook_schema": _by("agent"),
+    "list_requests": _by("liaison"),
+    "create_request": _by("agent", 201),
+    "get_request": _asked,
+    "claim_request": _asked,
+    "release_request": lambda world: Scene(world.clients["liaison"], {"request_id": world.claimed.pk}),
+    "fulfill_request": _asked,
+    "reject_request": _asked,
+}
+
+
+@pytest.fixture
+def world(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> World:
+    settings.CONNECTOR_HOSTS = frozenset({(worlds.CONNECTOR_HOST, None)})
+    monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path_factory.mktemp("marks")))
+    return worlds.build()
+
+
+def sent(operation: Operation, scene: Scene, **headers: str) -> Any:
+    example = {**operation.example, **scene.known} if operation.example is not None else None
+    body = b"" if example is None else json.dumps(example).encode()
+    path = operation.path.format(**scene.ids)
+    return scene.by.generic(operation.method, path, body, content_type="application/json", headers=headers)
+
+
+@each_operation
+def test_each_example_is_answered_as_it_says(operation, world):
+    scene = SCENES[operation.id](world)
+    answer = sent(operation, scene)
+
+    found = json_of(answer, scene.status)
+    shown = operation.good_answers()[scene.status]["content"]["application/json"]
+    assert faults(shown["schema"], found, closed=True) == []
+    if operation.id != "playbook_schema":  # of which the example shows only the beginning
+        assert set(found) == set(shown["example"])
+    for name in operation.said["responses"][str(scene.status)].get("headers", {}):
+        assert name in answer.headers or name == "Idempotency-Replayed"
+
+
+@pytest.mark.parametrize(
+    "id", [each.id for each in operations() if "Idempotency-Key" in str(each.said.get("parameters"))]
+)
+def test_what_may_be_repeated_is_answered_the_same(id, world):
+    operation = next(each for each in operations() if each.id == id)
+    scene = SCENES[id](world)
+
+    first, second = (sent(operation, scene, **{"Idempotency-Key": "k1"}) for _ in range(2))
+
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert (second.status_code, second.json()) == (first.status_code, first.json())
+
+
+@pytest.mark.parametrize("id", ["create_playbook", "add_version", "edit_version", "validate_playbook"])
+@pytest.mark.parametrize("kind", ["application/yaml", "text/yaml", "application/x-yaml"])
+def test_the_example_of_a_document_may_be_yaml(id, kind, world):
+    operation = next(each for each in operations() if each.id == id)
+    scene = SCENES[id](world)
+    body = yaml.safe_dump(operation.example)
+
+    answer = scene.by.generic(operation.method, operation.path.format(**scene.ids), body, content_type=kind)
+
+    assert answer.status_code == scene.status
+
+
+def test_a_copy_of_a_version_is_described_beside_the_document(world):
+    operation = next(each for each in operations() if each.id == "add_version")
+    schema = operation.said["requestBody"]["content"]["application/json"]["schema"]
+
+    assert faults(schema, {"clone": 1}) == []
+    answer = world.clients["administrator"].post(
+        "/acts/playbooks/protest_permit/versions", {"clone": 1}, content_type="application/json"
+    )
+    made = json_of(answer, 201)
+    assert made["document"]["steps"] == PERMIT["steps"]
+
+
+def test_nothing_to_do_is_a_204_without_a_body(world):
+    operation = next(each for each in operations() if each.id == "next_task")
+    answer = sent(operation, Scene(world.clients["foreign_agent"], known={"role": "agent:elsewhere"}))
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "content" not in operation.good_answers()[204]
+
+
+def test_several_tasks_are_answered_as_described(world):
+    operation = next(each for each in operations() if each.id == "next_task")
+    found = json_of(sent(operation, Scene(world.clients["agent"], known={"limit": 5})))
+
+    assert set(found) == {"tasks"}
+    schema = operation.good_answers()[200]["content"]["application/json"]["schema"]
+    assert faults(schema, found, closed=True) == []
+
+
+@pytest.mark.parametrize("id", [each.id for each in operations() if not each.path.startswith("/auth/")])
+def test_a_stranger_is_refused_as_described(id, world):
+    operation = next(each for each in operations() if each.id == id)
+    scene = SCENES[operation.id](world)
+    answer = sent(operation, Scene(world.clients["anonymous"], scene.ids, scene.known))
+
+    shown = operation.said["responses"]["401"]
+    assert answer.status_code == 401
+    assert faults(shown["content"][PROBLEM_TYPE]["schema"], answer.json()) == []
+    assert set(shown["headers"]) <= set(answer.headers)
+
+
+# Reading the description ------------------------------------------------------------------------------------
+
+
+def faults(schema: Any, value: Any, *, closed: bool = False) -> list[str]:
+    """What is wrong with a value; `closed`: fields that the components do not name are wrong too."""
+    document = _closed() if closed else description()
+    registry = Registry().with_resource("urn:api", Resource(document, DRAFT202012))
+    validator = Draft202012Validator(_absolute(schema), registry=registry, format_checker=openapi_formats)
+    return [f"{fault.json_path}: {fault.message}" for fault in validator.iter_errors(value)]
+
+
+openapi_formats = Draft202012Validator.FORMAT_CHECKER
+
+
+def _absolute(schema: Any) -> Any:
+    return json.loads(json.dumps(schema).replace('"#/', '"urn:api#/'))
+
+
+def _closed() -> dict[str, Any]:
+    document: dict[str, Any] = copy.deepcopy(openapi.description())
+    for component in _objects(document["components"]):
+        component.setdefault("additionalProperties", False)
+    return document
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if value.get("type") == "object" and "properties" in value:
+            yield value
+        for inner in value.values():
+            yield from _objects(inner)

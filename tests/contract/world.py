@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small installation in which something of everything is there, and everybody who may come to it.
+
+Made for the permission matrix: each object is in a state in which the acts on it could succeed, so that whoever is
+refused is refused for who they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.test import Client
+
+from accounts import seeds
+from accounts.models import ApiKey, User
+from accounts.services import revoke_key
+from approvals.models import ActionRequest
+from approvals.services import claim_request, create_request, decide
+from audit.services import SYSTEM
+from playbooks import services as playbooks
+from playbooks.connector_services import Terms, create_connector, disable_connector
+from playbooks.models import Connector, Version
+from runs import services as runs
+from runs.jobs import perform_task
+from runs.leases import Lease
+from runs.management.commands.worker import _seed_housekeeping
+from runs.models import Run, Task
+from tests.factories import PERMIT, claimed, founder, published, started, steps
+from tests.people import BACKEND, agent, key_of, person, service
+
+CANARY = "canary-7d1f"  # stands in all case data; whoever may not see a run never reads it
+CONNECTOR_HOST = "bank.example.org"
+LIAISON_ROLE = "human:police_liaison"
+PERMIT_WITH_FORM = {
+    **PERMIT,
+    "web_form": {"public": True, "title": "Apply"},
+    "payload_schema": {"type": "object", "properties": {"name": {"type": "string"}}},
+}
+LOOKS = steps({"id": "look", "role": "agent:lookout"}, id="looks")
+PAYS = steps({"id": "pay", "role": "svc:finance", "call": "tests.charge"}, id="pays")
+
+# Who comes ------------------------------------------------------------------------------------------------
+
+PEOPLE = ("liaison", "staff", "author", "administrator", "auditor", "superuser")
+PROGRAMS = ("agent", "foreign_agent", "service")
+SHUT_OUT = ("anonymous", "disabled_session", "disabled_key", "expired_key", "revoked_key")
+EVERYBODY = (*SHUT_OUT, *PROGRAMS, *PEOPLE)
+BLIND = (*SHUT_OUT, "foreign_agent", "staff", "author")  # may see no run of this world
+
+
+@dataclass(frozen=True)
+class World:
+    clients: Mapping[str, Client]  # of each of EVERYBODY
+    users: Mapping[str, User]
+    held: Lease  # a task in the agent's hands
+    approved: Lease  # the agent asked in mid-task, and it is approved
+    asked: ActionRequest  # of a human step, open
+    claimed: ActionRequest  # of a human step, in the liaison's hands
+    decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
+    connector: Connector
+    disabled_connector: Connector
+    key: ApiKey  # the agent's
+
+    @property
+    def run(self) -> Run:
+        """Under way, with a task in hand."""
+        return self.held.task.run
+
+    @property
+    def published(self) -> Version:
+        return self.run.version
+
+    @property
+    def draft(self) -> Version:
+        return Version.objects.get(playbook=self.published.playbook_id, number=2)
+
+    def user(self, name: str) -> User:
+        return self.users[name]
+
+
+def build() -> World:
+    users = _users()
+    published(PERMIT_WITH_FORM)
+    published(LOOKS)
+    approved = _approved_in_mid_task(users["agent"], users["liaison"])
+    decided, asked, claimed_ = [_asked(users["agent"]) for _ in range(3)]
+    decide(request_id=decided.pk, actor=users["liaison"], outcome="PASS", reason=f"sound, {CANARY}")
+    claim_request(request_id=claimed_.pk, actor=users["liaison"])
+    _paid()
+    _seed_housekeeping()
+    connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
+    disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
+    create_request(actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY})
+    key, _ = key_of(users["agent"], name="another")
+    for _ in range(2):  # one to be held, one to be claimed
+        started(PERMIT_WITH_FORM, payload={"name": CANARY})
+    playbooks.clone_version(actor=founder(), playbook="protest_permit", number=1)
+    return World(
+        clients=_clients(users),
+        users=users,
+        held=claimed(users["agent"]),
+        approved=approved,
+        asked=asked,
+        claimed=claimed_,
+        decided=decided,
+        connector=connectors[0],
+        disabled_connector=connectors[1],
+        key=key,
+    )
+
+
+# People and programs --------------------------------------------------------------------------------------
+
+
+def _users() -> dict[str, User]:
+    return {
+        "agent": agent("agent", "agent:validator"),
+        "foreign_agent": agent("foreign_agent", "agent:elsewhere"),
+        "service": service("till", "svc:finance"),
+        "liaison": person("liaison", seeds.STAFF, LIAISON_ROLE),
+        "staff": person("staff_member", seeds.STAFF),
+        "author": person("author", seeds.AUTHOR),
+        "administrator": person("administrator", seeds.ADMINISTRATOR),
+        "auditor": person("auditor", seeds.AUDITOR),
+        "superuser": person("root", is_superuser=True),
+        "disabled": person("disabled", seeds.ADMINISTRATOR, LIAISON_ROLE),
+    }
+
+
+def _clients(users: Mapping[str, User]) -> dict[str, Client]:
+    """People come by session, programs by key; those who are shut out come with what once let them in."""
+    clients = {name: _by_session(users[name]) for name in PEOPLE}
+    clients |= {name: _by_key(users[name]) for name in PROGRAMS}
+    clients["anonymous"] = Client(raise_request_exception=False)
+    clients["expired_key"] = _by_key(users["agent"], lifetime=timedelta(seconds=-1))
+    clients["revoked_key"], revoked = _with_key(users["agent"])
+    revoke_key(token_key=revoked.token_key, actor=SYSTEM, reason="lost")
+    clients["disabled_session"], clients["disabled_key"] = _by_session(users["disabled"]), _by_key(users["disabled"])
+    User.objects.filter(pk=users["disabled"].pk).update(is_active=False)
+    return clients
+
+
+def _by_session(user: User) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(user, backend=BACKEND)
+    return client
+
+
+def _by_key(user: User, lifetime: timedelta = timedelta(days=1)) -> Client:
+    return _with_key(user, lifetime)[0]
+
+
+def _with_key(user: User, lifetime: timedelta = timedelta(days=1)) -> tuple[Client, ApiKey]:
+    key, token = key_of(user, lifetime=lifetime)
+    return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {token}"}), key
+
+
+# What has happened ----------------------------------------------------------------------------------------
+
+
+def _asked(by: User) -> ActionRequest:
+    """The open request of a run whose first step has passed."""
+    run = started(PERMIT_WITH_FORM, payload={"name": CANARY})
+    lease = claimed(by)
+    assert lease.task.run_id == run.pk
+    output = {"risk": "low", "because": CANARY}
+    runs.complete_task(task_id=lease.task.pk, actor=by, token=lease.token, outcome="PASS", output=output, note=CANARY)
+    return ActionRequest.objects.get(run=run)
+
+
+def _approved_in_mid_task(asking: User, deciding: User) -> Lease:
+    started(PERMIT_WITH_FORM, payload={"name": CANARY})
+    lease = claimed(asking)
+    request_id, _ = runs.request_approval(
+        task_id=lease.task.pk, token=lease.token, actor=asking, reason=f"Shall I? {CANARY}", role=LIAISON_ROLE
+    )
+    decide(request_id=request_id, actor=deciding, outcome="PASS")
+    return lease
+
+
+def _paid() -> None:
+    """A service step that our worker has done: there is an effect."""
+    run = started(PAYS, payload={"name": CANARY})
+    perform_task(Task.objects.get(run=run).pk)
+
+
+def _connector(name: str) -> Connector:
+    return create_connector(actor=founder(), name=name, terms=Terms(url=f"https://{CONNECTOR_HOST}/pay"))
