@@ -49,6 +49,7 @@ class Task:
     fence: int | None = None
     expires_at: datetime | None = None
     ttl_seconds: float | None = None  # from the claim to `expires_at`, by the server's clock
+    etag: str = field(default="", repr=False)
     raw: Json = field(default_factory=dict, repr=False)
     signals: Signals = field(default_factory=Signals, repr=False, compare=False)
 
@@ -63,7 +64,9 @@ class Task:
         return self.signals.lease_lost
 
     @classmethod
-    def from_answer(cls, answer: Json, *, lease: Json | None = None, at: datetime | None = None) -> Task:
+    def from_answer(
+        cls, answer: Json, *, lease: Json | None = None, at: datetime | None = None, etag: str = ""
+    ) -> Task:
         lease = lease or {}
         call, arguments = _call(answer)
         expires_at = moment(lease.get("expires_at"))
@@ -87,6 +90,7 @@ class Task:
             fence=lease.get("fence"),
             expires_at=expires_at,
             ttl_seconds=(expires_at - at).total_seconds() if expires_at and at else None,
+            etag=etag,
             raw=answer,
         )
 
@@ -245,10 +249,11 @@ class Version:
     digest: str = ""
     warnings: tuple[str, ...] = ()
     created: bool = False
+    etag: str = field(default="", repr=False)
     raw: Json = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_answer(cls, playbook: str, answer: Json, *, created: bool = False) -> Version:
+    def from_answer(cls, playbook: str, answer: Json, *, created: bool = False, etag: str = "") -> Version:
         return cls(
             playbook=playbook,
             number=answer["version"],
@@ -256,6 +261,7 @@ class Version:
             digest=str(answer.get("digest") or ""),
             warnings=tuple(_warning(one) for one in answer.get("warnings") or ()),
             created=created,
+            etag=etag,
             raw=answer,
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -88,8 +89,9 @@ def _add_run_commands(command: AddCommand) -> None:
     adding.add_argument("--version", type=int, metavar="N", help="instead of the newest published one")
     adding.add_argument("--label", type=_label, action="append", default=[], metavar="KEY=VALUE")
     adding.add_argument("--wait", action="store_true", help="until the run has ended; 1 unless it completed")
-    adding = command("show", commands.show, "Show a run: its steps and its log.")
-    adding.add_argument("run", type=int, metavar="RUN")
+    help = "Show a run: its steps and its log; or a request: what it asks."
+    adding = command("show", commands.show, help)
+    adding.add_argument("what", type=_run_or_request, metavar="RUN|REQUEST")
 
 
 def _add_task_commands(command: AddCommand) -> None:
@@ -105,14 +107,14 @@ def _add_task_commands(command: AddCommand) -> None:
 
 def _add_request_commands(command: AddCommand) -> None:
     command("inbox", commands.inbox, "List the requests that wait for a person.")
-    adding = command("approve", commands.approve, "Approve a request, or answer it.")
-    adding.add_argument("request", metavar="REQUEST")
+    adding = command("approve", commands.approve, "Approve a request, or answer it, as `show` has shown it.")
+    adding.add_argument("request", type=_request, metavar="REQUEST")
     adding.add_argument("--note", default="", help="why")
     adding.add_argument("--data", default="{}", metavar="JSON|@FILE", help="the fields the request asks for")
     adding.add_argument("--outcome", metavar="OPTION", help="where the request offers other options than approval")
     adding.add_argument("--revision", type=int, metavar="N", help="only if the request is still this revision")
-    adding = command("reject", commands.reject, "Reject a request.")
-    adding.add_argument("request", metavar="REQUEST")
+    adding = command("reject", commands.reject, "Reject a request, as `show` has shown it.")
+    adding.add_argument("request", type=_request, metavar="REQUEST")
     adding.add_argument("--reason", required=True, help="why")
     adding.add_argument("--revision", type=int, metavar="N", help="only if the request is still this revision")
 
@@ -140,6 +142,20 @@ def _label(text: str) -> tuple[str, str]:
     if not (key and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key, value
+
+
+def _request(text: str) -> str:
+    if not re.fullmatch(r"har_[0-9a-z]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a request, har_…")
+    return text
+
+
+def _run_or_request(text: str) -> int | str:
+    if text.isdecimal():
+        return int(text)
+    if text.startswith("har_"):
+        return _request(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither the number of a run nor the id of a request, har_…")
 
 
 # --- who speaks

@@ -2,8 +2,9 @@
 """`Client`: one method for each call of the HTTP API.
 
 Kept true here: every call that changes something carries an Idempotency-Key, the same one however often it is
-sent; lists are read page by page, as they are asked for; the token of a claimed task is remembered, so that who
-claims and who completes may be strangers within one process.
+sent; what was read, and is handed in as it was read, is changed as it was read (If-Match) or not at all; lists are
+read page by page, as they are asked for; the token of a claimed task is remembered, so that who claims and who
+completes may be strangers within one process.
 """
 
 from __future__ import annotations
@@ -117,8 +118,10 @@ class Client:
         answer = self._get(_path("acts", "runs", run_id))
         return answer.parsed(lambda said: Run.from_answer(said, etag=answer.etag))
 
-    def cancel_run(self, run_id: int, *, reason: str = "", if_match: str = "") -> Run:
-        path = _path("acts", "runs", run_id, "cancel")
+    def cancel_run(self, run: int | Run, *, reason: str = "", if_match: str = "") -> Run:
+        """Given the `Run` that was read, not just its number: raises StaleRevision if it has moved since."""
+        path = _path("acts", "runs", _number(run), "cancel")
+        if_match = if_match or _etag(run)
         return self._change("PATCH", path, _told(reason=reason), if_match=if_match).parsed(Run.from_answer)
 
     def wait_for_run(self, run_id: int, *, timeout: float | None = None) -> Run:
@@ -152,19 +155,22 @@ class Client:
                 return tasks
         return []
 
+    # A task may be named by its number, or handed in as it was claimed or read. The token is the one named, else that
+    # of the `Task`, else the one this client was given when it claimed the task.
+
     def complete_task(
-        self, task_id: int, outcome: str = "PASS", output: Any = None, note: str = "", *, token: str | None = None
+        self, task: int | Task, outcome: str = "PASS", output: Any = None, note: str = "", *, token: str | None = None
     ) -> Task:
         """End a task with `outcome`. On a human task this is the decision. Raises LeaseLost.
 
-        The token is the one this client was given when it claimed the task, unless another is named.
+        Without a token, a `Task` that was read is ended as it was read. Raises StaleRevision.
         """
-        body = {**self._held(task_id, token), "outcome": outcome, **_given(output=output), **_told(note=note)}
-        return self._task_act(task_id, "complete", body, Task.from_answer)
+        told = {"outcome": outcome, **_given(output=output), **_told(note=note)}
+        return self._task_act(task, "complete", told, token, Task.from_answer)
 
     def fail_task(
         self,
-        task_id: int,
+        task: int | Task,
         *,
         error_type: str,
         message: str = "",
@@ -173,23 +179,23 @@ class Client:
     ) -> Task:
         """Report a fault, which the step's retry policy then judges by `error_type`. Raises LeaseLost."""
         fault = {"error_type": error_type, "message": message, **_given(retryable=retryable)}
-        return self._task_act(task_id, "fail", {**self._held(task_id, token), **fault}, Task.from_answer)
+        return self._task_act(task, "fail", fault, token, Task.from_answer)
 
-    def heartbeat(self, task_id: int, *, token: str | None = None, retry: Retry | None = None) -> Lease:
+    def heartbeat(self, task: int | Task, *, token: str | None = None, retry: Retry | None = None) -> Lease:
         """Extend the lease, and learn whether the run is being cancelled. Raises LeaseLost."""
-        return self._lease_act(task_id, "heartbeat", token, retry)
+        return self._lease_act(task, "heartbeat", token, retry)
 
-    def renew(self, task_id: int, *, token: str | None = None) -> Lease:
+    def renew(self, task: int | Task, *, token: str | None = None) -> Lease:
         """Extend the lease. Raises LeaseLost."""
-        return self._lease_act(task_id, "renew", token, None)
+        return self._lease_act(task, "renew", token, None)
 
-    def release(self, task_id: int, *, note: str = "", token: str | None = None) -> Task:
+    def release(self, task: int | Task, *, note: str = "", token: str | None = None) -> Task:
         """Give a task back undone, for somebody else to claim. Raises LeaseLost."""
-        return self._task_act(task_id, "release", self._held(task_id, token) | _told(note=note), Task.from_answer)
+        return self._task_act(task, "release", _told(note=note), token, Task.from_answer)
 
     def request_approval(
         self,
-        task_id: int,
+        task: int | Task,
         *,
         reason: str,
         context: Json | None = None,
@@ -203,24 +209,25 @@ class Client:
         `role` is who answers, where the installation's reviewers are not meant. Raises LeaseLost.
         """
         asked = {"reason": reason, "context": context or {}, "options": list(options), "severity": severity}
-        body = {**self._held(task_id, token), **asked, **_told(role=role)}
-        return self._task_act(task_id, "request-approval", body, lambda said: str(said["request_id"]))
-
-    def resume(self, task_id: int, *, token: str | None = None) -> Task:
-        """Take up an approved task again, under a new lease. Raises Conflict while nobody has answered."""
-        call = Call(
-            "POST", _path("acts", "tasks", task_id, "resume"), encoded(self._held(task_id, token)), headers=_headers()
+        return self._task_act(
+            task, "request-approval", {**asked, **_told(role=role)}, token, lambda said: str(said["request_id"])
         )
-        (task,) = _claimed_tasks(self._transport.send(call))
-        self._task_tokens.remember(task.id, task.token)
-        return task
+
+    def resume(self, task: int | Task, *, token: str | None = None) -> Task:
+        """Take up an approved task again, under a new lease. Raises Conflict while nobody has answered."""
+        path = _path("acts", "tasks", _number(task), "resume")
+        call = Call("POST", path, encoded(self._held(task, token)), headers=_headers())
+        (resumed,) = _claimed_tasks(self._transport.send(call))
+        self._task_tokens.remember(resumed.id, resumed.token)
+        return resumed
 
     def tasks(self, **filters: Any) -> Iterator[Task]:
         """Filters are those of the API: assignee ("me"), role, status …"""
         return self._list("/acts/tasks", filters, Task.from_answer)
 
     def task(self, task_id: int) -> Task:
-        return self._get(_path("acts", "tasks", task_id)).parsed(Task.from_answer)
+        answer = self._get(_path("acts", "tasks", task_id))
+        return answer.parsed(lambda said: Task.from_answer(said, etag=answer.etag))
 
     # --- playbooks
 
@@ -248,10 +255,19 @@ class Client:
         created = answer.status == 201
         return answer.parsed(lambda said: Version.from_answer(playbook_id, said, created=created))
 
-    def publish_version(self, playbook_id: str, version: int) -> Version:
-        """Freeze a draft: from now on it can be run and never changes. Raises Invalid."""
-        path = _path("acts", "playbooks", playbook_id, "versions", version, "publish")
-        return self._change("POST", path, {}).parsed(lambda said: Version.from_answer(playbook_id, said))
+    def version(self, playbook_id: str, number: int) -> Version:
+        answer = self._get(_path("acts", "playbooks", playbook_id, "versions", number))
+        return answer.parsed(lambda said: Version.from_answer(playbook_id, said, etag=answer.etag))
+
+    def publish_version(self, playbook_id: str, version: int | Version, *, if_match: str = "") -> Version:
+        """Freeze a draft: from now on it can be run and never changes. Raises Invalid.
+
+        Given the `Version` that was read, not just its number: raises StaleRevision if it was edited since.
+        """
+        number, etag = (version.number, version.etag) if isinstance(version, Version) else (version, "")
+        path = _path("acts", "playbooks", playbook_id, "versions", number, "publish")
+        answer = self._change("POST", path, {}, if_match=if_match or etag)
+        return answer.parsed(lambda said: Version.from_answer(playbook_id, said))
 
     def validate_playbook(self, document: Json | str, *, content_type: str = "") -> dict[str, Any]:
         """`{"valid", "publishable", "errors", "notes", "digest"}`; nothing is stored."""
@@ -310,12 +326,11 @@ class Client:
     ) -> Request:
         """Approve, answer, provide. Raises AlreadyDecided; StaleRevision if it is no longer the `revision` named.
 
-        Given the `Request` that was read, not just its id, it is decided as it was read (If-Match), or not at all.
-        `outcome` is for a request that offers other options than approval.
+        Given the `Request` that was read, not just its id, it is decided as it was read, or not at all: by its ETag,
+        or, out of a list, by its revision. `outcome` is for a request that offers other options than approval.
         """
-        request_id, if_match = _as_read(request, if_match)
-        told = _given(outcome=outcome, revision=revision)
-        body = {"response_data": response_data or {}, "notes": notes, **told}
+        request_id, bond, if_match = _as_read(request, revision, if_match)
+        body = {"response_data": response_data or {}, "notes": notes, **_given(outcome=outcome), **bond}
         path = _path("hitl", "requests", request_id, "fulfill")
         return self._change("POST", path, body, if_match=if_match).parsed(Request.from_answer)
 
@@ -323,8 +338,8 @@ class Client:
         self, request: str | Request, *, reason: str, revision: int | None = None, if_match: str = ""
     ) -> Request:
         """Raises AlreadyDecided; StaleRevision if it is no longer what was read, or the `revision` named."""
-        request_id, if_match = _as_read(request, if_match)
-        body = {"reason": reason, **_given(revision=revision)}
+        request_id, bond, if_match = _as_read(request, revision, if_match)
+        body = {"reason": reason, **bond}
         path = _path("hitl", "requests", request_id, "reject")
         return self._change("POST", path, body, if_match=if_match).parsed(Request.from_answer)
 
@@ -356,16 +371,21 @@ class Client:
             following = page.body.get("next")
             params = dict(parse_qsl(urlsplit(following).query)) if following else None
 
-    def _task_act(self, task_id: int, act: str, body: Json, parse: Callable[[Any], T]) -> T:
-        return self._change("POST", _path("acts", "tasks", task_id, act), body).parsed(parse)
+    def _task_act(self, task: int | Task, act: str, told: Json, token: str | None, parse: Callable[[Any], T]) -> T:
+        held = self._held(task, token)
+        # A token says more than an ETag: who lost it should hear just that, and not that something changed.
+        if_match = "" if held else _etag(task)
+        path = _path("acts", "tasks", _number(task), act)
+        return self._change("POST", path, {**held, **told}, if_match=if_match).parsed(parse)
 
-    def _lease_act(self, task_id: int, act: str, token: str | None, retry: Retry | None) -> Lease:
-        path = _path("acts", "tasks", task_id, act)
-        answer = self._change("POST", path, self._held(task_id, token), retry=retry)
+    def _lease_act(self, task: int | Task, act: str, token: str | None, retry: Retry | None) -> Lease:
+        path = _path("acts", "tasks", _number(task), act)
+        answer = self._change("POST", path, self._held(task, token), retry=retry)
         return answer.parsed(lambda said: Lease.from_answer(said, at=answer.at))
 
-    def _held(self, task_id: int, token: str | None) -> dict[str, str]:
-        known = token or self._task_tokens.recall(task_id)
+    def _held(self, task: int | Task, token: str | None) -> dict[str, str]:
+        own = "" if isinstance(task, int) else task.token
+        known = token or own or self._task_tokens.recall(_number(task))
         return {"token": known} if known else {}
 
 
@@ -431,9 +451,22 @@ def _document_call(
     return Call("POST", path, content, params=params or {}, headers=headers)
 
 
-def _as_read(request: str | Request, if_match: str) -> tuple[str, str]:
-    """(id, the ETag to decide under)."""
-    return (request, if_match) if isinstance(request, str) else (request.id, if_match or request.etag)
+def _number(named: int | Run | Task) -> int:
+    return named if isinstance(named, int) else named.id
+
+
+def _etag(named: int | Run | Task) -> str:
+    """What it was when it was read; "" where only its number is known."""
+    return "" if isinstance(named, int) else named.etag
+
+
+def _as_read(request: str | Request, revision: int | None, if_match: str) -> tuple[str, dict[str, Any], str]:
+    """(id, the revision to decide on as the body says it, the ETag to decide under)."""
+    if isinstance(request, str):
+        return request, _given(revision=revision), if_match
+    if_match = if_match or request.etag
+    known = revision if revision is not None or if_match else request.revision
+    return request.id, _given(revision=known), if_match
 
 
 def _polls(wait: int) -> Iterator[int]:

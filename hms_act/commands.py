@@ -12,14 +12,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hms_act.answers import Run, Task
+from hms_act.answers import Request, Run, Task
 from hms_act.client import JSON, YAML, Client
+from hms_act.errors import StaleRevision
 from hms_act.playbook import save_document
 from hms_act.state import State
 from hms_act.text import plain, table
@@ -87,24 +88,35 @@ def inbox(session: Session, args: argparse.Namespace) -> Shown:
 
 
 def approve(session: Session, args: argparse.Namespace) -> Shown:
-    answered = session.client.fulfill(
-        args.request,
-        response_data=_json_argument(args.data),
-        notes=args.note,
-        outcome=args.outcome,
-        revision=args.revision,
-    )
-    return Shown(f"{plain(answered.id)}: {plain(answered.status)}", dict(answered.raw))
+    told = {"response_data": _json_argument(args.data), "notes": args.note, "outcome": args.outcome}
+    return _decided(session, args, session.client.fulfill, told)
 
 
 def reject(session: Session, args: argparse.Namespace) -> Shown:
-    answered = session.client.reject(args.request, reason=args.reason, revision=args.revision)
+    return _decided(session, args, session.client.reject, {"reason": args.reason})
+
+
+def _decided(
+    session: Session, args: argparse.Namespace, decide: Callable[..., Request], told: Mapping[str, Any]
+) -> Shown:
+    """Under the ETag that `show` last saw, so that nobody decides what they have not seen; else under today's."""
+    etag = session.state.shown_etag(args.request) or session.client.request(args.request).etag
+    try:
+        answered = decide(args.request, **told, revision=args.revision, if_match=etag)
+    except StaleRevision as error:
+        detail = f"{args.request} has changed since it was read: hms-act show {args.request}, then decide again"
+        raise StaleRevision(replace(error.problem, detail=detail)) from error
+    session.state.forget_shown_etag(args.request)
     return Shown(f"{plain(answered.id)}: {plain(answered.status)}", dict(answered.raw))
 
 
 def show(session: Session, args: argparse.Namespace) -> Shown:
-    found = session.client.run(args.run)
-    return Shown(_run_text(found), dict(found.raw))
+    if isinstance(args.what, int):
+        run = session.client.run(args.what)
+        return Shown(_run_text(run), dict(run.raw))
+    request = session.client.request(args.what)
+    session.state.keep_shown_etag(request.id, request.etag)
+    return Shown(_request_text(request), dict(request.raw))
 
 
 def login(session: Session, args: argparse.Namespace) -> Shown:
@@ -175,16 +187,41 @@ def _document_id(text: str, content_type: str) -> str:
 
 def _task_text(task: Task) -> str:
     until = f"{task.expires_at:%Y-%m-%d %H:%M:%S} UTC" if task.expires_at else "an unknown time"
-    facts = [
-        ("run", f"{task.run_id}, attempt {task.attempt}"),
-        ("role", task.role),
-        ("call", " ".join(part for part in (task.call, _compact(task.arguments)) if part)),
-        ("payload", _compact(task.payload)),
-        ("data", _compact(task.data)),
-        ("yours until", until),
-    ]
-    lines = [f"Task {task.id}: {plain(task.step)}"]
-    return "\n".join(lines + [f"  {name:<12} {plain(value)}" for name, value in facts if value])
+    facts = {
+        "run": f"{task.run_id}, attempt {task.attempt}",
+        "role": task.role,
+        "call": " ".join(part for part in (task.call, _compact(task.arguments)) if part),
+        "payload": _compact(task.payload),
+        "data": _compact(task.data),
+        "yours until": until,
+    }
+    return _facts_text(f"Task {task.id}: {task.step}", facts)
+
+
+def _request_text(request: Request) -> str:
+    """All that is asked, nothing shortened; of the answer who gave it and why, but no data, which may be secret."""
+    facts = {
+        "status": request.status,
+        "revision": request.revision,
+        "run": request.run_id,
+        "role": request.role,
+        "asked by": request.agent_id,
+        "since (UTC)": _minute(request.created_at),
+        "priority": request.priority,
+        "description": request.description,
+        "fields": _compact(request.required_fields),
+        "options": _compact(request.raw.get("options")),
+        "context": _compact(request.context),
+        "answer": request.outcome,
+        "given by": request.fulfilled_by,
+        "because": request.notes or request.rejection_reason,
+    }
+    return _facts_text(f"Request {request.id}: {request.title}", facts)
+
+
+def _facts_text(heading: str, facts: Mapping[str, Any]) -> str:
+    lines = [f"  {name:<12} {plain(value)}" for name, value in facts.items() if value]
+    return "\n".join([plain(heading), *lines])
 
 
 def _minute(moment: datetime | None) -> str:

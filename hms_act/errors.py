@@ -213,6 +213,7 @@ TYPE_OF_STATUS: dict[int, type[HmsActError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: StaleRevision,
     429: RateLimited,
 } | dict.fromkeys(MALFORMED, Invalid)
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 from hms_act import shortcuts
 from hms_act.answers import Json, Version
 from hms_act.client import Client
-from hms_act.errors import Conflict, FieldError, Invalid, Problem
+from hms_act.errors import Conflict, FieldError, Invalid, Problem, StaleRevision
 
 
 class Step:
@@ -70,7 +70,8 @@ class Playbook:
     def save(self, *, publish: bool = True, client: Client | None = None) -> Version:
         """Validate, store and publish; with `publish=False` store a draft. Raises Invalid, then nothing is stored.
 
-        A playbook that exists gets a new version, unless its newest one is equal to this.
+        A playbook that exists gets a new version, unless its newest one is equal to this. Raises StaleRevision where
+        somebody edits the draft before it is published.
         """
         return save_document(self.id, self.to_document(), publish=publish, client=client)
 
@@ -93,7 +94,7 @@ def save_document(
     version = _stored(client, playbook_id, document, content_type)
     if not publish or version.state == "published":
         return version
-    published = client.publish_version(playbook_id, version.number)
+    published = client.publish_version(version.playbook, _as_stored(client, version))
     return replace(published, created=version.created, digest=published.digest or version.digest)
 
 
@@ -105,6 +106,15 @@ def _stored(client: Client, playbook_id: str, document: Json | str, content_type
             raise
         return client.add_version(playbook_id, document, content_type=content_type)
     return Version.from_answer(playbook.id, playbook.versions[0], created=True)
+
+
+def _as_stored(client: Client, stored: Version) -> Version:
+    """With its ETag, so that what is published is what was stored, and not what an author makes of it meanwhile."""
+    read = client.version(stored.playbook, stored.number)
+    if read.digest != stored.digest:
+        detail = f"Version {stored.number} of {stored.playbook} was edited before it was published"
+        raise StaleRevision(Problem(409, code="stale_revision", detail=detail))
+    return read
 
 
 def _refuse_invalid(judgement: Mapping[str, Any]) -> None:

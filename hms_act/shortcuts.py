@@ -41,6 +41,6 @@ def next_task(role: str, wait: int = DEFAULT_WAIT_SECONDS) -> Task | None:
     return default_client().next_task(role, wait=wait)
 
 
-def complete_task(task_id: int, outcome: str = "PASS", output: Any = None, note: str = "") -> Task:
-    """End a task that this process claimed. On a human task this is the decision."""
-    return default_client().complete_task(task_id, outcome=outcome, output=output, note=note)
+def complete_task(task: int | Task, outcome: str = "PASS", output: Any = None, note: str = "") -> Task:
+    """End a task that this process claimed, named by its number or handed in. On a human task this is the decision."""
+    return default_client().complete_task(task, outcome=outcome, output=output, note=note)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the command line remembers from one call to the next: log-ins, and the tokens of claimed tasks.
+"""What the command line remembers from one call to the next: log-ins, tokens of claimed tasks, what it has shown.
 
 Each is one small file that its owner alone can read (0600, in a directory of 0700), replaced as a whole; so two
 commands running at once cannot lose each other's. A file belongs to one server address, and its secret is never
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hms_act.transport import Tokens
 
-TOKEN_DAYS = 7  # far beyond any lease
+KEPT_DAYS = 7  # far beyond any lease
+PASSING = ("task-*.json", "request-*.json")  # all but log-ins
 
 
 def state_directory() -> Path:
@@ -48,8 +49,20 @@ class State:
         return kept["token"] if kept else None
 
     def keep_token(self, task_id: int, token: str) -> None:
-        self._forget_old_tokens()
+        self._forget_old()
         self._write(self._task_file(task_id), {"token": token})
+
+    def shown_etag(self, request_id: str) -> str:
+        """What the request was when it was last shown; "" if it was not."""
+        kept = self._read(self._request_file(request_id))
+        return kept["etag"] if kept else ""
+
+    def keep_shown_etag(self, request_id: str, etag: str) -> None:
+        self._forget_old()
+        self._write(self._request_file(request_id), {"etag": etag})
+
+    def forget_shown_etag(self, request_id: str) -> None:
+        self._request_file(request_id).unlink(missing_ok=True)
 
     def _log_in_file(self) -> Path:
         return self._directory / f"login-{self._server}.json"
@@ -57,9 +70,12 @@ class State:
     def _task_file(self, task_id: int) -> Path:
         return self._directory / f"task-{self._server}-{task_id}.json"
 
-    def _forget_old_tokens(self) -> None:
-        oldest = time.time() - TOKEN_DAYS * 86_400
-        for file in self._directory.glob("task-*.json"):
+    def _request_file(self, request_id: str) -> Path:
+        return self._directory / f"request-{self._server}-{request_id}.json"
+
+    def _forget_old(self) -> None:
+        oldest = time.time() - KEPT_DAYS * 86_400
+        for file in (file for pattern in PASSING for file in self._directory.glob(pattern)):
             if file.stat().st_mtime < oldest:
                 file.unlink(missing_ok=True)
 

@@ -317,16 +317,14 @@ class Worker:
     def _send(self, task: Task, report: Result | Fault) -> None:
         match report:
             case Result(outcome, output, note):
-                self._client.complete_task(task.id, outcome, output, note, token=task.token)
+                self._client.complete_task(task, outcome, output, note)
             case Fault(error_type, message, retryable):
-                self._client.fail_task(
-                    task.id, error_type=error_type, message=message, retryable=retryable, token=task.token
-                )
+                self._client.fail_task(task, error_type=error_type, message=message, retryable=retryable)
         logger.info("task %s (%s): %s", task.id, task.step, report.word)
 
     def _release(self, task: Task) -> None:
         try:
-            self._client.release(task.id, token=task.token)
+            self._client.release(task)
             logger.info("task %s (%s): released", task.id, task.step)
         except HmsActError as error:
             logger.warning("task %s: not released, so its lease must run out: %s", task.id, error)
@@ -338,7 +336,7 @@ class Worker:
         while not held.over.wait(interval):
             before = time.monotonic()
             try:
-                lease = self._client.heartbeat(held.task.id, token=held.task.token, retry=NEVER)
+                lease = self._client.heartbeat(held.task, retry=NEVER)
             except HmsActError as error:
                 if _may_pass(error) and held.is_safe():
                     interval = held.ttl_seconds / 10

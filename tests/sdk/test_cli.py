@@ -220,23 +220,103 @@ def test_an_empty_inbox_says_so(wire, capsys):
     assert capsys.readouterr().out == "Nothing is waiting\n"
 
 
-def test_approve_fulfils_a_request(wire, capsys):
-    wire.answers("POST /hitl/requests/har_1/fulfill", Answer(200, {"id": "har_1", "status": "fulfilled"}))
+def read(etag: str) -> Answer:
+    return Answer(200, {**REQUEST, "id": "har_1"}, {"ETag": etag})
+
+
+READ = "GET /hitl/requests/har_1"
+FULFILL, REJECT = (f"POST /hitl/requests/har_1/{act}" for act in ("fulfill", "reject"))
+FULFILLED, REJECTED = (Answer(200, {"id": "har_1", "status": state}) for state in ("fulfilled", "rejected"))
+STALE = problem(409, "stale_revision", 'It changed since you read it: its ETag is "2-pending" now.')
+
+
+def test_approve_fulfils_a_request_as_it_reads_it(wire, capsys):
+    wire.answers(READ, read('"2-pending"'))
+    wire.answers(FULFILL, FULFILLED)
 
     assert main(["approve", "har_1", "--note", "Plan is sound.", "--data", '{"stewards": 12}', "--revision", "2"]) == 0
 
     sent = {"response_data": {"stewards": 12}, "notes": "Plan is sound.", "revision": 2}
-    assert wire.heard[0].body == sent
+    assert (wire.heard[1].body, wire.heard[1].headers["if-match"]) == (sent, '"2-pending"')
     assert capsys.readouterr().out == "har_1: fulfilled\n"
 
 
-def test_reject_rejects_a_request_with_a_reason(wire, capsys):
-    wire.answers("POST /hitl/requests/har_1/reject", Answer(200, {"id": "har_1", "status": "rejected"}))
+def test_reject_rejects_a_request_as_it_reads_it_with_a_reason(wire, capsys):
+    wire.answers(READ, read('"1-pending"'))
+    wire.answers(REJECT, REJECTED)
 
     assert main(["reject", "har_1", "--reason", "No stewards."]) == 0
 
-    assert wire.heard[0].body == {"reason": "No stewards."}
+    assert (wire.heard[1].body, wire.heard[1].headers["if-match"]) == ({"reason": "No stewards."}, '"1-pending"')
     assert capsys.readouterr().out == "har_1: rejected\n"
+
+
+def test_show_prints_all_that_a_request_asks(wire, capsys):
+    asked = {
+        **REQUEST,
+        "id": "har_1",
+        "revision": 2,
+        "run_id": 9001,
+        "agent_id": "validator",
+        "description": "Two streets are closed.\nThe bridge is not.",
+        "required_fields": {"stewards": "How many stewards?"},
+        "options": [{"key": "LATER"}],
+        "context": {"crowd": 250},
+        "response_data": {"api_key": "sk-secret"},
+    }
+    wire.answers(READ, Answer(200, asked, {"ETag": '"2-pending"'}))
+
+    assert main(["show", "har_1"]) == 0
+
+    assert capsys.readouterr().out == (
+        "Request har_1: Approve the crowd-control plan\n"
+        "  status       pending\n"
+        "  revision     2\n"
+        "  run          9001\n"
+        "  role         human:police_liaison\n"
+        "  asked by     validator\n"
+        "  since (UTC)  2024-06-01 12:00\n"
+        "  priority     high\n"
+        "  description  Two streets are closed. The bridge is not.\n"
+        '  fields       {"stewards": "How many stewards?"}\n'
+        '  options      [{"key": "LATER"}]\n'
+        '  context      {"crowd": 250}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "call", "answer"),
+    [
+        (["approve", "har_1"], FULFILL, FULFILLED),
+        (["reject", "har_1", "--reason", "No stewards."], REJECT, REJECTED),
+    ],
+)
+def test_a_request_is_decided_as_it_was_shown_and_not_as_it_has_become(wire, capsys, command, call, answer):
+    wire.answers(READ, read('"1-pending"'), read('"2-pending"'))
+    wire.answers(call, STALE, STALE, answer)
+    main(["show", "har_1"])
+
+    assert [main(command), main(command)] == [1, 1]
+    main(["show", "har_1"])
+    assert main(command) == 0
+
+    assert [heard.headers["if-match"] for heard in wire.calls(call)] == ['"1-pending"', '"1-pending"', '"2-pending"']
+    said = "hms-act: har_1 has changed since it was read: hms-act show har_1, then decide again\n"
+    assert capsys.readouterr().err == said * 2
+
+
+def test_once_decided_a_request_is_no_longer_remembered(wire, state):
+    wire.answers(READ, read('"1-pending"'), read('"1-fulfilled"'))
+    wire.answers(FULFILL, FULFILLED, problem(409, "already_decided", "You decided this already."))
+    main(["show", "har_1"])
+    (file,) = state.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    assert main(["approve", "har_1"]) == 0
+
+    assert list(state.iterdir()) == []
+    assert main(["approve", "har_1"]) == 1
+    assert wire.heard[-1].headers["if-match"] == '"1-fulfilled"'
 
 
 # --- playbooks
@@ -257,6 +337,7 @@ def test_push_stores_a_file_as_it_is_and_publishes_it(wire, capsys, tmp_path, na
     version = {"version": 1, "state": "draft", "digest": "d"}
     wire.answers("POST /acts/playbooks/validate", Answer(200, {"valid": True, "publishable": True}))
     wire.answers("POST /acts/playbooks", Answer(201, {"id": id, "versions": [version]}))
+    wire.answers(f"GET /acts/playbooks/{id}/versions/1", Answer(200, version, {"ETag": '"d-draft"'}))
     published = {"version": 1, "state": "published", "warnings": ["Nobody has the role."]}
     wire.answers(f"POST /acts/playbooks/{id}/versions/1/publish", Answer(200, published))
 
@@ -367,8 +448,9 @@ JSON_CASES = [
     (["show", "9001"], "GET /acts/runs/9001", Answer(200, RUN), RUN),
     (["run", "p"], "POST /acts/run", STARTED, {"run_id": 9001, "status": "queued"}),
     (["inbox"], "GET /hitl/requests", Answer(200, {"results": [REQUEST], "next": None}), [REQUEST]),
-    (["approve", "har_1"], "POST /hitl/requests/har_1/fulfill", Answer(200, REQUEST), REQUEST),
-    (["reject", "har_1", "--reason", "x"], "POST /hitl/requests/har_1/reject", Answer(200, REQUEST), REQUEST),
+    (["show", "har_1"], READ, Answer(200, REQUEST), REQUEST),
+    (["approve", "har_1"], FULFILL, Answer(200, REQUEST), REQUEST),
+    (["reject", "har_1", "--reason", "x"], REJECT, Answer(200, REQUEST), REQUEST),
     (["complete", "31", "--outcome", "PASS"], "POST /acts/tasks/31/complete", Answer(200, task_body()), task_body()),
 ]
 
@@ -376,6 +458,7 @@ JSON_CASES = [
 @pytest.mark.parametrize(("command", "call", "answer", "shown"), JSON_CASES, ids=lambda value: str(value)[:20])
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_json_prints_what_the_server_answered(wire, capsys, command, call, answer, shown, place):
+    wire.always(READ, Answer(200, REQUEST))
     wire.answers(call, answer)
 
     assert main(["--json", *command] if place == "before" else [*command, "--json"]) == 0
@@ -435,8 +518,10 @@ def test_a_server_that_does_not_answer_as_hms_act_is_unreachable(wire, capsys, a
     [
         ([], "the following arguments are required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
-        (["show"], "the following arguments are required: RUN"),
-        (["show", "abc"], "argument RUN: invalid int value: 'abc'"),
+        (["show"], "the following arguments are required: RUN|REQUEST"),
+        (["show", "abc"], "argument RUN|REQUEST: 'abc' is neither the number of a run nor the id of a request, har_…"),
+        (["approve", "9001"], "argument REQUEST: '9001' is not the id of a request, har_…"),
+        (["reject", "har_/../9001", "--reason", "x"], "'har_/../9001' is not the id of a request, har_…"),
         (["complete", "31"], "the following arguments are required: --outcome"),
         (["reject", "har_1"], "the following arguments are required: --reason"),
         (["run", "p", "--label", "east"], "'east' is not KEY=VALUE"),

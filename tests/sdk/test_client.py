@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from hms_act import Client, NotAuthenticated, NotFound, ServerError, TokenExpired
+from hms_act import Client, NotAuthenticated, NotFound, ServerError, StaleRevision, TokenExpired
 from hms_act.client import REMEMBERED_TOKENS
 from tests.sdk.wire import NOW, Answer, Heard, claimed, in_seconds, problem, task_body
 
@@ -377,6 +377,75 @@ def test_a_request_that_was_read_is_decided_as_it_was_read(wire, client):
     client.reject(read, reason="no")
 
     assert [heard.headers["if-match"] for heard in wire.heard[1:]] == ['"1-pending"', '"1-pending"']
+    assert not [heard for heard in wire.heard[1:] if "revision" in heard.body]
+
+
+def test_a_request_out_of_a_list_is_decided_in_the_revision_it_had_there(wire, client):
+    row = {**REQUEST, "revision": 2}
+    wire.answers("GET /hitl/requests", Answer(200, {"results": [row], "next": None}))
+    for act in ("fulfill", "reject"):
+        wire.answers(f"POST /hitl/requests/har_39a1528657a7/{act}", Answer(200, REQUEST))
+    (listed,) = client.requests()
+
+    client.fulfill(listed)
+    client.reject(listed, reason="no", revision=1)
+
+    assert [heard.body["revision"] for heard in wire.heard[1:]] == [2, 1], "what the caller names goes before"
+    assert not [heard for heard in wire.heard[1:] if "if-match" in heard.headers]
+
+
+def test_a_decision_on_what_has_changed_says_so(wire, client):
+    wire.answers("POST /hitl/requests/har_1/fulfill", problem(409, "stale_revision", "It is revision 2 now."))
+
+    with pytest.raises(StaleRevision, match="It is revision 2 now"):
+        client.fulfill("har_1", if_match='"r1"')
+
+
+def test_a_run_that_was_read_is_cancelled_as_it_was_read(wire, client):
+    wire.answers("GET /acts/runs/9001", Answer(200, RUN, {"ETag": '"3"'}))
+    wire.answers("PATCH /acts/runs/9001/cancel", Answer(200, RUN), Answer(200, RUN))
+    read = client.run(9001)
+
+    client.cancel_run(read)
+    client.cancel_run(read.id)
+
+    assert [heard.headers.get("if-match") for heard in wire.heard[1:]] == ['"3"', None]
+
+
+def test_a_version_that_was_read_is_published_as_it_was_read(wire, client):
+    wire.answers("GET /acts/playbooks/p/versions/1", Answer(200, VERSION, {"ETag": '"sha256:1-draft"'}))
+    wire.answers("POST /acts/playbooks/p/versions/1/publish", Answer(200, VERSION))
+    read = client.version("p", 1)
+
+    client.publish_version("p", read)
+
+    assert wire.heard[1].headers["if-match"] == '"sha256:1-draft"'
+
+
+def test_a_task_that_was_read_is_ended_as_it_was_read(wire, client):
+    wire.answers("GET /acts/tasks/40", Answer(200, task_body(40), {"ETag": '"0-awaiting_approval"'}))
+    wire.answers("POST /acts/tasks/40/complete", Answer(200, task_body(40)))
+    read = client.task(40)
+
+    client.complete_task(read, outcome="FAIL", note="No stewards.")
+
+    assert wire.heard[1].headers["if-match"] == '"0-awaiting_approval"'
+    assert wire.heard[1].body == {"outcome": "FAIL", "note": "No stewards."}
+
+
+def test_a_task_that_was_claimed_is_ended_under_its_own_token_and_no_etag(wire, client):
+    again = claimed(31).body | {"token": "token-of-the-second-claim"}
+    wire.answers("POST /acts/tasks/next", claimed(31), Answer(200, again))
+    wire.answers("GET /acts/tasks/31", Answer(200, task_body(31), {"ETag": '"2-running"'}))
+    wire.answers("POST /acts/tasks/31/complete", *[Answer(200, task_body())] * 3)
+    first, second = (client.next_task("agent:validator") for _ in range(2))
+
+    for task in (first, second, client.task(31)):  # who reads it again still holds it
+        client.complete_task(task)
+
+    heard = wire.calls("POST /acts/tasks/31/complete")
+    assert [one.body["token"] for one in heard] == ["token-31", *["token-of-the-second-claim"] * 2]
+    assert not [one for one in heard if "if-match" in one.headers]
 
 
 def test_an_agent_asks_in_mid_task_and_resumes_under_a_new_token(wire, client):

@@ -39,6 +39,7 @@ TYPES = [
     (409, "already_decided", AlreadyDecided),
     (409, "stale_revision", StaleRevision),
     (409, "idempotency_in_flight", IdempotencyInFlight),
+    (412, "precondition_failed", StaleRevision),
     (413, "too_large", Invalid),
     (415, "unsupported_media_type", Invalid),
     (422, "invalid", Invalid),

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_act import Conflict, Invalid, Playbook, Step
+from hms_act import Conflict, Invalid, Playbook, StaleRevision, Step
 from hms_act.playbook import save_document
 from tests.sdk.wire import Answer, problem
 
 VALIDATE = "POST /acts/playbooks/validate"
 CREATE = "POST /acts/playbooks"
 ADD = "POST /acts/playbooks/protest_permit/versions"
+FIRST, SECOND = (f"GET /acts/playbooks/protest_permit/versions/{number}" for number in (1, 2))
 
 VALID = Answer(200, {"valid": True, "publishable": True, "errors": [], "notes": [], "digest": "sha256:1"})
 EXISTS = problem(409, "playbook_exists", "There is a playbook protest_permit already.")
@@ -29,6 +30,10 @@ def created(number: int = 1) -> Answer:
 
 def published(number: int = 1, *warnings: str) -> Answer:
     return Answer(200, {"version": number, "state": "published", "warnings": list(warnings)})
+
+
+def draft(digest: str, number: int = 1) -> Answer:
+    return Answer(200, {"version": number, "state": "draft", "digest": digest}, {"ETag": f'"{digest}-draft"'})
 
 
 def permit() -> Playbook:
@@ -124,6 +129,7 @@ def test_any_playbook_makes_a_json_document_with_its_steps_in_order_and_only_wha
 def test_a_new_playbook_is_validated_stored_and_published(wire, client):
     wire.answers(VALIDATE, VALID)
     wire.answers(CREATE, created())
+    wire.answers(FIRST, draft("sha256:1"))
     wire.answers(
         "POST /acts/playbooks/protest_permit/versions/1/publish", published(1, "Nobody has role agent:validator.")
     )
@@ -154,6 +160,7 @@ def test_a_playbook_that_exists_gets_a_new_version(wire, client):
     wire.answers(VALIDATE, VALID)
     wire.answers(CREATE, EXISTS)
     wire.answers(ADD, Answer(201, {"version": 2, "state": "draft", "digest": "sha256:2"}))
+    wire.answers(SECOND, draft("sha256:2", 2))
     wire.answers("POST /acts/playbooks/protest_permit/versions/2/publish", published(2))
 
     version = permit().save(client=client)
@@ -175,9 +182,30 @@ def test_an_equal_document_that_is_still_a_draft_is_published(wire, client):
     wire.answers(VALIDATE, VALID)
     wire.answers(CREATE, EXISTS)
     wire.answers(ADD, Answer(200, {"version": 1, "state": "draft", "digest": "sha256:1"}))
+    wire.answers(FIRST, draft("sha256:1"))
     wire.answers("POST /acts/playbooks/protest_permit/versions/1/publish", published(1))
 
     assert permit().save(client=client).state == "published"
+
+
+def test_what_is_published_is_what_was_stored(wire, client):
+    wire.answers(VALIDATE, VALID)
+    wire.answers(CREATE, created())
+    wire.answers(FIRST, draft("sha256:1"))
+    wire.answers("POST /acts/playbooks/protest_permit/versions/1/publish", published(1))
+
+    permit().save(client=client)
+
+    assert wire.heard[-1].headers["if-match"] == '"sha256:1-draft"'
+
+
+def test_what_somebody_edited_meanwhile_is_not_published(wire, client):
+    wire.answers(VALIDATE, VALID)
+    wire.answers(CREATE, created())
+    wire.answers(FIRST, draft("sha256:of-somebody-else"))
+
+    with pytest.raises(StaleRevision, match="Version 1 of protest_permit was edited before it was published"):
+        permit().save(client=client)
 
 
 def test_a_draft_is_stored_and_left_alone(wire, client):

@@ -61,6 +61,7 @@ def test_the_playbook_is_stored_and_published_with_its_three_steps(wire):
     version = {"version": 1, "state": "draft", "digest": "sha256:1"}
     wire.answers("POST /acts/playbooks/validate", Answer(200, {"valid": True}))
     wire.answers("POST /acts/playbooks", Answer(201, {"id": "protest_permit", "versions": [version]}))
+    wire.answers("GET /acts/playbooks/protest_permit/versions/1", Answer(200, version))
     wire.answers(
         "POST /acts/playbooks/protest_permit/versions/1/publish", Answer(200, {**version, "state": "published"})
     )
