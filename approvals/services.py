@@ -29,8 +29,9 @@ from approvals.secrets import masked
 from audit import actions
 from audit.canonical import digest
 from audit.context import origin
-from audit.services import SYSTEM, Line, act, record, transitioned
+from audit.services import SYSTEM, Line, act, contended, record, transitioned
 from config import clock
+from config.batch import Batch, NextNumber
 from config.crash import crash_around_commit
 from config.errors import (
     AlreadyDecided,
@@ -47,7 +48,7 @@ from config.errors import (
 from playbooks.definition import StepKind
 from playbooks.payloads import payload_problems
 from runs import wake
-from runs.inputs import earlier_outputs, step_input
+from runs.inputs import outputs_with, step_input
 from runs.leases import Lease, hashed, new_token
 from runs.models import LOOK_AGAIN, Priority, Run, Task
 from runs.services import answer_asking_task, answer_human_task
@@ -72,10 +73,10 @@ class TokenExpired(Refused):
 # Asking ---------------------------------------------------------------------------------------------------
 
 
-def open_request(task: Task, at: datetime) -> list[Line]:
-    """Ask the question of a human step, in the transaction that made its task; mail the role's members."""
+def open_request(task: Task, at: datetime, batch: Batch, ended: Task | None) -> list[Line]:
+    """Ask the question of a human step, in the batch that makes its task; mail the role's members."""
     step, run = task.definition, task.run
-    data = earlier_outputs([run])[run.pk]
+    data = outputs_with(ended, run)
     call = step.call
     request = ActionRequest(
         task=task,
@@ -101,12 +102,13 @@ def open_request(task: Task, at: datetime) -> list[Line]:
         updated_at=at,
         next_check_at=at + LOOK_AGAIN,
     )
-    return _ask(request, actor=SYSTEM, at=at)
+    return _ask(batch, request, actor=SYSTEM, at=at)
 
 
 def ask_in_mid_task(
     task: Task,
     *,
+    batch: Batch,
     actor: User,
     at: datetime,
     role: str,
@@ -115,7 +117,7 @@ def ask_in_mid_task(
     options: Sequence[str],
     severity: str,
 ) -> tuple[str, list[Line]]:
-    """The question of an agent that stops in the middle of its task, in the transaction that ends its lease."""
+    """The question of an agent that stops in the middle of its task, in the batch that ends its lease."""
     role = role or settings.REVIEW_ROLE
     _refuse_role_of_machines(role)
     step, run = task.definition, task.run
@@ -134,7 +136,7 @@ def ask_in_mid_task(
             "version_sha256": run.version.digest,
             "step": step.id,
             "call": {"action": step.call.action, "arguments": dict(step.call.arguments)} if step.call else None,
-            "input": step_input(run, earlier_outputs([run])[run.pk]),
+            "input": step_input(run, outputs_with(None, run)),
             "context": dict(context),
         },
         options=[{"key": word, "label": word, "ends": ""} for word in options],
@@ -143,7 +145,7 @@ def ask_in_mid_task(
         updated_at=at,
         next_check_at=at + LOOK_AGAIN,
     )
-    return request.pk, _ask(request, actor=actor, at=at)
+    return request.pk, _ask(batch, request, actor=actor, at=at)
 
 
 def _refuse_role_of_machines(role: str) -> None:
@@ -151,7 +153,7 @@ def _refuse_role_of_machines(role: str) -> None:
         raise Invalid(f"{role!r} is no role of people.", errors=[Problem("role", "not a human role", "human:…")])
 
 
-@act(actions.REQUEST_CREATE_DENIED)
+@act(actions.REQUEST_CREATE_DENIED, one_write=True)
 def create_request(
     *,
     actor: User,
@@ -190,17 +192,18 @@ def create_request(
         updated_at=at,
         next_check_at=at + LOOK_AGAIN,
     )
-    record(_ask(request, actor=actor, at=at))
+    batch = Batch()
+    record(_ask(batch, request, actor=actor, at=at), into=batch)
+    batch.write()
     wake.after_commit()
     return request
 
 
-def _ask(request: ActionRequest, *, actor: Any, at: datetime) -> list[Line]:
+def _ask(batch: Batch, request: ActionRequest, *, actor: Any, at: datetime) -> list[Line]:
     request.digest = digest(what_is_asked(request))
-    request.save(force_insert=True)
-    people = members_of(request.role)
-    Notification.objects.bulk_create(
-        [Notification(request=request, recipient=p, purpose="asked", due_at=at) for p in people]
+    people = members_of(request.role).values_list("pk", flat=True)
+    batch.insert(
+        request, *(Notification(request=request, recipient_id=pk, purpose="asked", due_at=at) for pk in people)
     )
     facts = {"requester": str(request.requester_id), "notified": len(people)}
     private = {"title": request.title, "description": request.description, "asked": request.asked}
@@ -363,7 +366,7 @@ def _release(request: ActionRequest, *, actor: Any, at: datetime) -> Line:
 # Deciding -------------------------------------------------------------------------------------------------
 
 
-@act(actions.REQUEST_DECIDE_DENIED)
+@act(actions.REQUEST_DECIDE_DENIED, one_write=True)
 def decide(
     *,
     request_id: str,
@@ -382,15 +385,16 @@ def decide(
     `token` is of a claim, if the person decides under one: after its end, TokenExpired.
     Raises NotFound, AlreadyDecided, RoleRequired, Forbidden (maker, not a person), Invalid.
     """
-    request = locked(request_id, actor)
+    request = _read(request_id, actor)
+    at = request.db_now
     _refuse_unless_open(request)
     if token:
-        refuse_lost_claim(request, token, actor)
+        refuse_lost_claim(request, token, actor, at=at)
     _refuse_unless_current(request, revision, shown_digest)
     refuse_unless_may_decide(request, actor)
     failed = _refuse_bad_answer(request, outcome, reason, response_data)
-    at = clock.now()
-    vote = Vote.objects.create(
+    vote = Vote(
+        pk=request.next_vote,
         request=request,
         revision=request.revision,
         voter=actor,
@@ -402,18 +406,41 @@ def decide(
     )
     line = _conclude(request, actor, at, outcome=outcome, reason=reason, response_data=response_data, failed=failed)
     request.claimed_decider = claimed_decider
-    request.save(update_fields=DECISION_FIELDS)
-    lines = [line]
+    batch, lines = Batch(), [line]
+    batch.insert(vote)
     if request.task is not None:
-        lines += _answer_task(request, request.task, vote, response_data, failed=failed)
-    record(lines)
+        lines += _answer_task(batch, request, request.task, vote, response_data, failed=failed)
+    batch.update(request, *DECISION_FIELDS, state=line.from_state, revision=request.revision)
+    record(lines, into=batch)
+    with crash_around_commit("decide"):
+        batch.write()
     wake.after_commit()
-    crash_around_commit("decide")
+    return request
+
+
+def _read(request_id: str, actor: User) -> Any:
+    """The request with its task, run and version, as one statement; nothing is locked. Raises NotFound."""
+    if contended():
+        locked(request_id, actor)
+    seen = ActionRequest.objects.visible_to(actor).filter(pk=request_id)
+    with_all = seen.select_related("run__version__playbook", "run__started_by", "task", "decided_by")
+    drawn = {"db_now": clock.Now(), "next_vote": NextNumber(Vote), "next_task": NextNumber(Task)}
+    request: Any = with_all.defer("run__version__document").annotate(**drawn).first()
+    if request is None:
+        raise NotFound(f"There is no request {request_id}, or you may not see it.")
+    if request.task is not None:
+        request.task.run, request.task.next_task = request.run, request.next_task
     return request
 
 
 def _answer_task(
-    request: ActionRequest, task: Task, vote: Vote, response_data: Mapping[str, Any] | None, *, failed: bool
+    batch: Batch,
+    request: ActionRequest,
+    task: Task,
+    vote: Vote,
+    response_data: Mapping[str, Any] | None,
+    *,
+    failed: bool,
 ) -> list[Line]:
     """Hand the decision on: it ends a human step, or answers the agent that asked in mid-task."""
     approval: dict[str, Any] = {
@@ -424,6 +451,7 @@ def _answer_task(
         "vote": str(vote.pk),
     }
     handed_on: dict[str, Any] = {
+        "batch": batch,
         "task": task,
         "actor": vote.voter,
         "at": vote.voted_at,
@@ -466,11 +494,11 @@ def complete_human_task(*, task_id: int, actor: User, token: str, outcome: str, 
     return _task(task_id)
 
 
-def refuse_lost_claim(request: ActionRequest, token: str, actor: User) -> None:
+def refuse_lost_claim(request: ActionRequest, token: str, actor: User, *, at: datetime) -> None:
     """Raise unless the claim under `token` still holds: TokenExpired if it can be renewed, else LeaseLost."""
     lapsed = request.state == RequestState.PENDING
     _refuse_foreign_claim(request, token, actor, lapsed=lapsed)
-    if lapsed or _is_over(request, clock.now()):
+    if lapsed or _is_over(request, at):
         links = {"renew": f"/hitl/requests/{request.pk}/claim"}
         raise TokenExpired(subject=request, extra=links)
 

@@ -12,6 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,9 @@ from audit.canonical import canonical, commitment, disclose, leaf_hash
 from audit.context import origin
 from audit.models import Disclosure, Entry, Log, Result
 from config import clock
+from config.batch import Batch, at_once
 from config.errors import Refused, StaleRevision, WrongState
+from config.guard import Moved
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,20 +102,18 @@ class Line:
     acting_for: str = ""  # the user or role on whose behalf the actor acts
 
 
-def record(lines: Sequence[Line]) -> list[Entry]:
-    """Insert the entries, in order, in the caller's transaction: two statements for any number of lines.
-
-    (For as many as the database takes in one statement; SQLite: some fifty.)
-    """
-    if not lines:
-        return []
-    built = [_build(line) for line in lines]
-    with transaction.atomic(savepoint=False):
-        entries = Entry.objects.bulk_create([entry for entry, _ in built])
-        disclosures = [Disclosure(entry=entry, items=items) for entry, items in built if items]
-        if disclosures:
-            Disclosure.objects.bulk_create(disclosures)
-    return entries
+def record(lines: Sequence[Line], *, into: Batch | None = None) -> None:
+    """Insert the entries, in order, in the caller's transaction; or add them to what the caller writes together."""
+    batch = into or Batch()
+    for line in lines:
+        entry, items = _build(line)
+        batch.insert(entry)
+        if items:
+            batch.insert_beside(Disclosure(items=items), entry)
+    if lines and into is None:
+        assert connection.in_atomic_block or not _try_number.get(), "an act of one write records in its batch"
+        with transaction.atomic(savepoint=False):
+            batch.write()
 
 
 def transitioned(
@@ -237,10 +238,6 @@ def begin(using: str = "default") -> None:
 # The transaction of an act --------------------------------------------------------------------------------
 
 
-class Moved(Exception):
-    """A guard missed: another act changed the row after this one read it. `@act` rolls back and tries again."""
-
-
 _try_number: ContextVar[int] = ContextVar("try_number", default=0)  # 0: outside any act
 
 
@@ -249,9 +246,11 @@ def contended() -> bool:
     return _try_number.get() > OPTIMISTIC_TRIES
 
 
-def act(denied: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def act(denied: str, *, one_write: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Make a service function the outermost transaction of one act; `denied` names its refused attempts.
 
+    `one_write` promises that the service changes nothing but by one `Batch.write()`, and reads without locks: where
+    that is one statement, no transaction is opened around it.
     Called from within another act it joins that act's transaction; a refusal there is for the whole act, and not
     to be caught on its way. Called inside a transaction of somebody else, it is a savepoint: then the DENIED entry
     shares that transaction's fate, and what only a new transaction can cure is left to its owner.
@@ -264,7 +263,7 @@ def act(denied: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             if _try_number.get():
                 return service(*args, **kwargs)
             try:
-                return _tried(functools.partial(service, *args, **kwargs))
+                return _tried(functools.partial(service, *args, **kwargs), one_write=one_write)
             except Refused as refusal:
                 if refusal.status in RECORDED_REFUSALS:
                     _record_denied(denied, refusal, kwargs)
@@ -275,13 +274,13 @@ def act(denied: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return decorate
 
 
-def _tried(service: Callable[[], T]) -> T:
+def _tried(service: Callable[[], T], *, one_write: bool) -> T:
     """Run the service in a transaction; again after a missed guard, or a fault that another try cures."""
     ours, started = _begins_transaction(), time.monotonic()
     misses = faults = 0
     while True:
         try:
-            return _once(service, misses + 1)
+            return _once(service, misses + 1, one_write=one_write)
         except Moved:
             misses += 1
             if misses > OPTIMISTIC_TRIES:
@@ -295,8 +294,9 @@ def _tried(service: Callable[[], T]) -> T:
             time.sleep(random.uniform(0, faults * PAUSE_SECONDS))  # noqa: S311  it guards nothing
 
 
-def _once(service: Callable[[], T], try_number: int) -> T:
-    with transaction.atomic():
+def _once(service: Callable[[], T], try_number: int, *, one_write: bool) -> T:
+    alone = one_write and at_once() and try_number <= OPTIMISTIC_TRIES and not connection.in_atomic_block
+    with nullcontext() if alone else transaction.atomic():
         # Reset before the commit, so that an act called by an on-commit hook is an act of its own.
         token = _try_number.set(try_number)
         try:

@@ -25,15 +25,18 @@ class Now(Func):
     function = "clock_timestamp"
     output_field = DateTimeField()
 
-    def __init__(self) -> None:
+    def __init__(self, *, each_time: bool = False) -> None:
+        """`each_time`: for a `Reading`, which is compiled once and asks for its values anew with each call."""
         super().__init__()
+        self.each_time = each_time
 
-    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, tuple[float, ...]]:
-        return "(clock_timestamp() + make_interval(secs => %s))", (_offset.total_seconds(),)
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
+        value = offset_seconds if self.each_time else offset_seconds()
+        return "(clock_timestamp() + make_interval(secs => %s))", (value,)
 
-    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, tuple[str, ...]]:
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         # SQLite's own clock has milliseconds; Python's, on the same host, has microseconds.
-        return "%s", (_here().strftime("%Y-%m-%d %H:%M:%S.%f"),)
+        return "%s", (_here_in_sql if self.each_time else _here_in_sql(),)
 
 
 def now() -> datetime:
@@ -48,6 +51,10 @@ def now() -> datetime:
 
 def _here() -> datetime:
     return datetime.now(UTC) + _offset
+
+
+def _here_in_sql() -> str:
+    return _here().strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def offset_seconds() -> float:

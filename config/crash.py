@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 POINTS: frozenset[str] = frozenset({
     "start.before_commit",
@@ -37,8 +39,16 @@ def crash_point(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def crash_around_commit(act: str) -> None:
-    """The two points of an act whose transaction is ready to commit: now, and once it has."""
-    if settings.CRASH_AT:
+@contextmanager
+def crash_around_commit(act: str) -> Iterator[None]:
+    """Around the write of an act: the points before its commit, and after it."""
+    if not settings.CRASH_AT:
+        yield
+        return
+    commits_itself = not connection.in_atomic_block
+    if commits_itself:
         crash_point(f"{act}.before_commit")
-        transaction.on_commit(partial(crash_point, f"{act}.after_commit"))
+    yield
+    if not commits_itself:
+        crash_point(f"{act}.before_commit")
+    transaction.on_commit(partial(crash_point, f"{act}.after_commit"))

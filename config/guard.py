@@ -6,6 +6,10 @@ from typing import Any
 from django.db import models
 
 
+class Moved(Exception):
+    """A guard missed: another act changed the row after this one read it. `@act` rolls back and tries again."""
+
+
 class GuardedModel(models.Model):
     class Meta:
         abstract = True

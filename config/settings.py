@@ -121,6 +121,8 @@ else:
     _database.setdefault("OPTIONS", {})["options"] = (
         "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
     )
+    # Plans are kept for the statements that ask for it (config/prepared.py), and for no other, however often it comes.
+    _database["OPTIONS"]["prepare_threshold"] = 2**31
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Applying the engine's moves to a run: new tasks, the run's end, and the lines to record.
 
-The caller has computed the moves from the run as it read it. `save_run` writes the run first, guarded by
-`revision`; if another act came between, it raises Moved and the whole act is tried again.
+The caller has computed the moves from the run as it read it, and writes all of it as one batch: the run first,
+guarded by its `revision`. If another act came between, nothing is written and the whole act is tried again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from audit.services import SYSTEM, Line, Moved, transitioned
+from audit.services import SYSTEM, Line, transitioned
+from config.batch import Batch, numbers
 from playbooks.definition import Step
 from runs import engine, performers
 from runs.clocks import Consequence, Moments, deadlines
@@ -45,12 +45,11 @@ def ending(task: Task) -> None:
         task.run.stalled_at = None
 
 
-def save_run(run: Run) -> None:
-    """Write the run, guarded by the revision it was read at. Raises Moved."""
+def save_run(batch: Batch, run: Run) -> None:
+    """Write the run, guarded by the revision it was read at."""
     read_at = run.revision
     run.revision = read_at + 1
-    if not run.write(*RUN_FIELDS, revision=read_at):
-        raise Moved
+    batch.update(run, *RUN_FIELDS, revision=read_at)
 
 
 def take(run: Run, advance: Advance, *, at: datetime) -> tuple[list[Task], list[Line]]:
@@ -72,22 +71,24 @@ def take(run: Run, advance: Advance, *, at: datetime) -> tuple[list[Task], list[
     return tasks, lines
 
 
-def insert(tasks: Sequence[Task], *, at: datetime) -> list[Line]:
-    """Insert new tasks; a human step asks its question in the same transaction."""
-    if not tasks:
-        return []
-    asking = {}
-    for task in tasks:
-        if performers.of(task.kind) is not None:
-            asking[task.path] = transitioned(task.ask, actor=SYSTEM, at=at)
-            task.next_check_at = next_check(task, task.definition, at=at)
-    Task.objects.bulk_create(tasks)
+def insert(
+    batch: Batch, tasks: Sequence[Task], *, at: datetime, drawn: Sequence[int] = (), ended: Task | None = None
+) -> list[Line]:
+    """Add new tasks, under the numbers `drawn` and more; a human step asks its question together with them.
+
+    `ended` is the task whose end opens them; its output is not in the database yet.
+    """
+    missing = len(tasks) - len(drawn)
+    for task, number in zip(tasks, [*drawn, *(numbers(Task, missing) if missing > 0 else [])], strict=False):
+        task.pk = number
+    batch.insert(*tasks)
     lines: list[Line] = []
     for task in tasks:
         performer = performers.of(task.kind)
         if performer is not None:
-            lines.append(replace(asking[task.path], subject=task.audit_subject()))
-            lines.extend(performer.opens(task, at))
+            lines.append(transitioned(task.ask, actor=SYSTEM, at=at))
+            task.next_check_at = next_check(task, task.definition, at=at)
+            lines.extend(performer.opens(task, at, batch, ended))
     return lines
 
 
@@ -182,8 +183,8 @@ def last_of_a_cancelled_run(task: Task, *, at: datetime) -> list[Line]:
     return [transitioned(task.run.end_cancelled, actor=SYSTEM, at=at)]
 
 
-def take_back(task: Task, run: Run, *, at: datetime, why: str) -> list[Line]:
-    """End a lease under its locks and write the row; too many losses are an incident."""
+def take_back(batch: Batch, task: Task, run: Run, *, at: datetime, why: str) -> list[Line]:
+    """End a lease; too many losses are an incident."""
     facts = {"held_by": str(task.assignee_id), "why": why}
     if task.lease_losses >= LEASE_LOSSES_ALLOWED:
         reason = {"reason": f"its lease was lost {task.lease_losses + 1} times"}
@@ -195,8 +196,8 @@ def take_back(task: Task, run: Run, *, at: datetime, why: str) -> list[Line]:
         else:
             task.next_check_at = next_check(task, task.definition, at=at)
     lines += last_of_a_cancelled_run(task, at=at)
-    save_run(run)
-    task.write(*ENDING_FIELDS, "lease_losses")
+    save_run(batch, run)
+    batch.update(task, *ENDING_FIELDS, "lease_losses", state=TaskState.RUNNING, fence=task.fence)
     return lines
 
 

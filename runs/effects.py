@@ -13,7 +13,8 @@ from typing import Any
 from accounts.models import User
 from audit import actions
 from audit.canonical import digest
-from audit.services import Line, log_origin, record
+from audit.services import Line, contended, log_origin
+from config.batch import Batch
 from runs.leases import Lease
 from runs.models import Effect, EffectState, Task
 
@@ -25,25 +26,30 @@ def effect_key(lease: Lease, *, number: int = 1) -> str:
     return digest([log_origin(), str(root), task.path, number, digest(lease.input)])
 
 
-def intend(lease: Lease, *, actor: User, at: datetime) -> Effect:
+def intend(lease: Lease, *, actor: User, at: datetime, batch: Batch) -> tuple[Effect, Line]:
     """The effect of a claimed step, in the claim's own transaction: intended now, earlier, or already confirmed."""
     task = lease.task
     call = task.definition.call
     assert call is not None, "only a step with a call has an effect"
-    effect, _made = Effect.objects.get_or_create(
-        key=effect_key(lease), defaults={"run": task.run, "task": task, "action": call.action, "intended_at": at}
-    )
+    key = effect_key(lease)
+    effect = Effect.objects.filter(key=key).first()
+    if effect is None:
+        effect = Effect(key=key, run=task.run, task=task, action=call.action, intended_at=at)
+        batch.insert(effect)
     reused = effect.state == EffectState.CONFIRMED
     name = actions.EFFECT_REUSED if reused else actions.EFFECT_INTENDED
     facts = {"key": effect.key, "call": call.action, "first_intended_by": str(effect.task_id)}
-    record([Line(name, task.audit_subject(), actor, at, data=facts, private={"arguments": dict(call.arguments)})])
-    return effect
+    arguments = {"arguments": dict(call.arguments)}
+    return effect, Line(name, task.audit_subject(), actor, at, data=facts, private=arguments)
 
 
-def confirm(effect: Effect, *, task: Task, actor: User, result: Any, at: datetime) -> None:
-    """Keep the result under its key, in the transaction that completes the step."""
-    rows = Effect.objects.filter(pk=effect.pk, state=EffectState.INTENDED)
-    if not rows.update(state=EffectState.CONFIRMED, result=result, confirmed_at=at):
-        return
+def confirm(effect: Effect, *, task: Task, actor: User, result: Any, at: datetime, batch: Batch) -> list[Line]:
+    """Keep the result under its key, together with the completion of the step; once is enough."""
+    if contended():
+        effect = Effect.objects.get(pk=effect.pk)
+    if effect.state == EffectState.CONFIRMED:
+        return []
+    effect.state, effect.result, effect.confirmed_at = EffectState.CONFIRMED, result, at
+    batch.update(effect, "state", "result", "confirmed_at", state=EffectState.INTENDED)
     facts = {"key": effect.key, "call": effect.action}
-    record([Line(actions.EFFECT_CONFIRMED, task.audit_subject(), actor, at, data=facts, private={"result": result})])
+    return [Line(actions.EFFECT_CONFIRMED, task.audit_subject(), actor, at, data=facts, private={"result": result})]

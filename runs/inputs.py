@@ -19,5 +19,13 @@ def earlier_outputs(runs: Iterable[Run]) -> Mapping[int, dict[str, Any]]:
     return outputs
 
 
+def outputs_with(ended: Task | None, run: Run) -> dict[str, Any]:
+    """The outputs of a run's earlier steps, with that of the task which the same act ends, if any."""
+    outputs = {} if run._state.adding else earlier_outputs([run])[run.pk]
+    if ended is not None and ended.state == TaskState.COMPLETED and ended.output is not None:
+        outputs[ended.step] = ended.output
+    return outputs
+
+
 def step_input(run: Run, data: Mapping[str, Any]) -> dict[str, Any]:
     return {**run.payload, "data": dict(data)}

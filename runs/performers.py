@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from audit.services import Line
+from config.batch import Batch
 
 if TYPE_CHECKING:
     from runs.leases import Lease
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Performer:
-    opens: Callable[[Task, datetime], list[Line]]
-    """Called in the transaction that made the task: ask the question, return the lines to record."""
+    opens: Callable[[Task, datetime, Batch, Task | None], list[Line]]
+    """(task, at, batch, the task whose end opened it) → lines: ask its question in the batch that makes it."""
 
     claims: Callable[..., list[Lease]]
     """(role, actor, limit) → the oldest open questions this person may decide, claimed."""
@@ -34,7 +35,7 @@ class Performer:
     """(task_id, actor, token) → when the claim on its question ends now."""
 
     asks: Callable[..., tuple[str, list[Line]]]
-    """(task, actor, at, role, reason, context, options, severity) → a question in mid-task: (its id, lines)."""
+    """(task, batch, actor, at, role, reason, context, options, severity) → a question in mid-task: (its id, lines)."""
 
     closes: Callable[[Sequence[Task], datetime, bool], list[Line]]
     """Called in the transaction that ended the tasks: their questions are not required any more, or expired."""

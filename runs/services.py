@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The acts on runs and tasks, one function each: lock or guard, check, change, record, in one transaction.
+"""The acts on runs and tasks, one function each: read, check, change in memory, write all of it as one batch.
 
 Lock order: run, then task, then request. A claim never writes the run. A completion writes the run first,
 guarded by its revision (`runs/advance.py`), so that two acts on one run never both go ahead from the same state.
@@ -18,8 +18,9 @@ from django.db.models import Q
 from accounts.models import User
 from audit import actions
 from audit.context import origin
-from audit.services import SYSTEM, Actor, Line, Moved, act, contended, record, transitioned
+from audit.services import SYSTEM, Actor, Line, act, contended, record, transitioned
 from config import clock
+from config.batch import Batch, NextNumber
 from config.crash import crash_around_commit, crash_point
 from config.errors import Forbidden, Invalid, LeaseLost, NotFound, Problem, RoleRequired, WrongState
 from playbooks.definition import Definition, Step
@@ -56,7 +57,7 @@ MAX_CLAIM = 20  # tasks in one call
 # Starting -------------------------------------------------------------------------------------------------
 
 
-@act(actions.RUN_START_DENIED)
+@act(actions.RUN_START_DENIED, one_write=True)
 def start_run(
     *,
     actor: User,
@@ -79,8 +80,9 @@ def start_run(
     problems = payload_problems(definition.payload_schema, payload)
     if problems:
         raise Invalid("The payload does not fit the playbook's form.", errors=problems)
-    at = clock.now()
+    at = chosen.db_now
     run = Run(
+        pk=chosen.next_run,
         version=chosen,
         payload=dict(payload),
         labels=dict(labels or {}),
@@ -89,9 +91,10 @@ def start_run(
         created_at=at,
         next_check_at=at + min(LOOK_AGAIN, timedelta(seconds=definition.run_timeout or LOOK_AGAIN.total_seconds())),
     )
+    batch = Batch()
+    batch.insert(run)
     tasks, _ = take(run, engine.start(definition), at=at)
-    run.save(force_insert=True)
-    asked = insert(tasks, at=at)
+    asked = insert(batch, tasks, at=at, drawn=[chosen.next_task])
     started = Line(
         actions.RUN_STARTED,
         run.audit_subject(),
@@ -101,30 +104,33 @@ def start_run(
         data={"opened": opened(tasks)},
         private={"payload": run.payload, "labels": run.labels},
     )
-    record([started, *asked])
+    record([started, *asked], into=batch)
+    with crash_around_commit("start"):
+        batch.write()
     wake.after_commit()
-    crash_around_commit("start")
     return run
 
 
-def _startable_version(playbook: str | None, protocol_id: int | None, number: int | None) -> Version:
+def _startable_version(playbook: str | None, protocol_id: int | None, number: int | None) -> Any:
+    """The version to start, read with the time and the numbers that the run and its first task will have."""
     named = Q(playbook__slug=playbook) if playbook is not None else Q(playbook_id=protocol_id)
-    versions = list(Version.objects.filter(named).select_related("playbook").order_by("-number"))
+    versions = Version.objects.filter(named, **({} if number is None else {"number": number}))
+    read = versions.filter(state=VersionState.PUBLISHED).select_related("playbook").defer("document")
+    drawn = {"db_now": clock.Now(), "next_run": NextNumber(Run), "next_task": NextNumber(Task)}
+    found = read.annotate(**drawn).order_by("-number").first()
+    if found is not None:
+        return found
     name = playbook if playbook is not None else protocol_id
-    if not versions:
+    newest = Version.objects.filter(named).order_by("-number").first()
+    if newest is None:
         remedy = "GET /acts/playbooks lists the playbooks."
         raise Invalid(f"There is no playbook {name!r}.", errors=[Problem("playbook", "unknown playbook", remedy)])
     if number is None:
-        found = next((v for v in versions if v.state == VersionState.PUBLISHED), None)
-        if found is None:
-            raise WrongState(f"Playbook {name!r} has no published version. Publish one first.", subject=versions[0])
-        return found
-    found = next((v for v in versions if v.number == number), None)
-    if found is None:
+        raise WrongState(f"Playbook {name!r} has no published version. Publish one first.", subject=newest)
+    other = versions.first()
+    if other is None:
         raise Invalid(f"Playbook {name!r} has no version {number}.", errors=[Problem("version", "unknown version")])
-    if found.state != VersionState.PUBLISHED:
-        raise WrongState(f"Version {number} of {name!r} is {found.state}; only published ones start.", subject=found)
-    return found
+    raise WrongState(f"Version {number} of {name!r} is {other.state}; only published ones start.", subject=other)
 
 
 # Claiming -------------------------------------------------------------------------------------------------
@@ -142,35 +148,47 @@ def claim_tasks(*, role: str, actor: User, limit: int = 1) -> list[Lease]:
     if role not in actor.roles:
         raise RoleRequired(f"Only members of {role} may claim its tasks.")
     ready = Task.objects.ready().filter(role=role, by_worker=False)
-    return _lease(_locked_for_claim(ready, min(limit, MAX_CLAIM)), actor=actor)
+    batch = Batch()
+    leases, lines = _lease(batch, _locked_for_claim(ready, min(limit, MAX_CLAIM)), actor=actor)
+    _write_claim(batch, lines)
+    return leases
 
 
 @act(actions.TASK_CLAIM_DENIED)
 def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, Effect] | None:
     """Lease one service task for our worker and write down the intended effect; None if another was sooner."""
     ready = Task.objects.ready().filter(pk=task_id, by_worker=True)
-    leases = _lease(_locked_for_claim(ready, 1), actor=actor, holder=holder)
+    batch = Batch()
+    leases, lines = _lease(batch, _locked_for_claim(ready, 1), actor=actor, holder=holder)
     if not leases:
         return None
     (lease,) = leases
     assert lease.task.claimed_at is not None
-    effect = intend(lease, actor=actor, at=lease.task.claimed_at)
+    effect, intended = intend(lease, actor=actor, at=lease.task.claimed_at, batch=batch)
+    _write_claim(batch, [*lines, intended])
     crash_point("effect.before_intended_commit")
     return lease, effect
 
 
+def _write_claim(batch: Batch, lines: Sequence[Line]) -> None:
+    if lines:
+        record(lines, into=batch)
+        with crash_around_commit("claim"):
+            batch.write()
+
+
 def _locked_for_claim(ready: Any, limit: int) -> list[Task]:
     locked = ready.select_for_update(of=("self",), skip_locked=True)
-    return list(locked.select_related("run__version__playbook").annotate(db_now=clock.Now())[:limit])
+    return list(_with_version(locked).annotate(db_now=clock.Now())[:limit])
 
 
-def _lease(tasks: Sequence[Any], *, actor: User, holder: str = "") -> list[Lease]:
+def _lease(batch: Batch, tasks: Sequence[Any], *, actor: User, holder: str = "") -> tuple[list[Lease], list[Line]]:
     if not tasks:
-        return []
+        return [], []
     outputs = earlier_outputs([task.run for task in tasks])
     leases, lines = [], []
     for task in tasks:
-        at, token = task.db_now, new_token()
+        at, token, before = task.db_now, new_token(), task.fence
         data = outputs[task.run_id]
         handed = step_input(task.run, data)
         held = {
@@ -190,16 +208,14 @@ def _lease(tasks: Sequence[Any], *, actor: User, holder: str = "") -> list[Lease
         task.next_check_at = next_check(task, task.definition, at=at)
         lines.append(replace(line, subject=task.audit_subject()))
         leases.append(Lease(task, token, task.fence, task.lease_expires_at, handed, data))
-    Task.objects.bulk_update(tasks, CLAIM_FIELDS)
-    record(lines)
-    crash_around_commit("claim")
-    return leases
+        batch.update(task, *CLAIM_FIELDS, state=TaskState.PENDING, fence=before)
+    return leases, lines
 
 
 # Ending a task --------------------------------------------------------------------------------------------
 
 
-@act(actions.TASK_COMPLETE_DENIED)
+@act(actions.TASK_COMPLETE_DENIED, one_write=True)
 def complete_task(
     *,
     task_id: int,
@@ -208,10 +224,12 @@ def complete_task(
     token: str = "",
     output: Any = None,
     note: str = "",
+    effect: Effect | None = None,
 ) -> Task:
     """End a task with its outcome and advance its run. On a human step this is the decision itself.
 
-    A call repeated with the same token and body changes nothing: delivery is at least once.
+    A call repeated with the same token and body changes nothing: delivery is at least once. `output` is kept as the
+    confirmed result of `effect`, if one is given, both or neither.
     Raises LeaseLost, and Invalid for an outcome the step does not declare.
     """
     task = _read(task_id, actor)
@@ -235,19 +253,20 @@ def complete_task(
     )
     moves_on = task.run.moves_on
     advance = engine.step_ended(_definition(task), position(task.run), task.path, outcome) if moves_on else None
-    _end_and_advance(task, line, advance, at=task.db_now)
-    crash_around_commit("complete")
+    batch = Batch()
+    confirmed = confirm(effect, task=task, actor=actor, result=output, at=task.db_now, batch=batch) if effect else []
+    _end_and_advance(batch, task, line, advance, at=task.db_now, first=confirmed)
     return task
 
 
-@act(actions.TASK_COMPLETE_DENIED)
 def complete_service_task(*, lease: Lease, effect: Effect, actor: User, result: Any) -> Task:
     """End a service's task with PASS and keep its result under the effect's key, both or neither."""
-    confirm(effect, task=lease.task, actor=actor, result=result, at=clock.now())
-    return complete_task(task_id=lease.task.pk, actor=actor, token=lease.token, outcome="PASS", output=result)
+    return complete_task(
+        task_id=lease.task.pk, actor=actor, token=lease.token, outcome="PASS", output=result, effect=effect
+    )
 
 
-@act(actions.TASK_FAIL_DENIED)
+@act(actions.TASK_FAIL_DENIED, one_write=True)
 def fail_task(
     *, task_id: int, actor: User, token: str, error_type: str = "", message: str = "", retryable: bool = True
 ) -> Task:
@@ -279,7 +298,7 @@ def end_with_fault(
     *,
     actor: Actor,
     at: datetime,
-    before: Sequence[Line] = (),
+    then: Sequence[Line] = (),
 ) -> None:
     """End this attempt by `method` (a fault, or a clock); the step's policy opens the next, or the run ends."""
     verdict = retry.after_fault(
@@ -299,16 +318,24 @@ def end_with_fault(
         private={"error_type": given["error_type"], "message": given["message"]},
     )
     if delay is not None and task.run.moves_on:
-        _end(task, line, [next_attempt(task, at=at, delay_seconds=delay)], before, at=at)
+        _end(Batch(), task, line, [next_attempt(task, at=at, delay_seconds=delay)], at=at, then=then)
     else:
         advance = engine.step_failed(_definition(task), position(task.run), task.path) if task.run.moves_on else None
-        _end_and_advance(task, line, advance, at=at, before=before)
+        _end_and_advance(Batch(), task, line, advance, at=at, then=then)
 
 
 def answer_human_task(
-    *, task: Task, actor: User, at: datetime, outcome: str, output: Any, note: str, approval: Mapping[str, Any]
+    *,
+    batch: Batch,
+    task: Task,
+    actor: User,
+    at: datetime,
+    outcome: str,
+    output: Any,
+    note: str,
+    approval: Mapping[str, Any],
 ) -> list[Line]:
-    """End a human step with its decision and advance the run; the caller holds the locks and records the lines.
+    """End a human step with its decision and advance the run, in the caller's batch; the caller records the lines.
 
     Approve is the outcome PASS (or an option that goes on); reject is FAIL, and the task's state `rejected`.
     """
@@ -323,24 +350,31 @@ def answer_human_task(
             transitioned(task.conclude, answer, actor=SYSTEM, at=at, data=facts),
         ]
     advance = engine.step_ended(_definition(task), position(task.run), task.path, outcome)
-    before = lines[0].from_state
     tasks, run_lines = take(task.run, advance, at=at)
     ending(task)
-    save_run(task.run)
-    if not task.write(*ENDING_FIELDS, "approval", state=before):
-        raise Moved
-    asked = insert(tasks, at=at)
+    save_run(batch, task.run)
+    batch.update(task, *ENDING_FIELDS, "approval", state=lines[0].from_state)
+    asked = insert(batch, tasks, at=at, drawn=_drawn(task), ended=task)
     lines[-1] = _saying_what_opened(lines[-1], tasks)
-    wake.after_commit()
     return [*lines, *run_lines, *asked]
+
+
+def _with_version(tasks: Any) -> Any:
+    """With run and version, but for the document: what it says is kept parsed (`Version.definition`)."""
+    return tasks.select_related("run__version__playbook").defer("run__version__document")
+
+
+def _drawn(task: Any) -> list[int]:
+    """The number that was read together with the task, for the task that may follow."""
+    return [task.next_task] if hasattr(task, "next_task") else []
 
 
 def _read(task_id: int, actor: User) -> Any:
     """The task with its run and version, as one statement. Raises NotFound if `actor` may not know of it."""
     if contended():
         Run.objects.select_for_update(of=("self",)).filter(tasks=task_id).first()
-    rows = Task.objects.filter(pk=task_id).select_related("run__version__playbook").annotate(db_now=clock.Now())
-    task = rows.first()
+    drawn = {"db_now": clock.Now(), "next_task": NextNumber(Task)}
+    task = _with_version(Task.objects.filter(pk=task_id)).annotate(**drawn).first()
     if task is not None and (task.assignee_id == actor.pk or task.role in actor.roles):
         return task
     if task is not None and Run.objects.visible_to(actor).filter(pk=task.run_id).exists():
@@ -363,22 +397,39 @@ def _definition(task: Task) -> Definition:
 
 
 def _end_and_advance(
-    task: Task, line: Line, advance: engine.Advance | None, *, at: datetime, before: Sequence[Line] = ()
+    batch: Batch,
+    task: Task,
+    line: Line,
+    advance: engine.Advance | None,
+    *,
+    at: datetime,
+    first: Sequence[Line] = (),
+    then: Sequence[Line] = (),
 ) -> None:
     tasks, run_lines = take(task.run, advance, at=at) if advance is not None else ([], [])
-    _end(task, line, tasks, [*before, *run_lines], at=at)
+    _end(batch, task, line, tasks, at=at, first=first, then=[*then, *run_lines])
 
 
-def _end(task: Task, line: Line, following: Sequence[Task], lines: Sequence[Line], *, at: datetime) -> None:
-    """Write the ended task and its run, open what follows, record it all."""
+def _end(
+    batch: Batch,
+    task: Task,
+    line: Line,
+    following: Sequence[Task],
+    *,
+    at: datetime,
+    first: Sequence[Line] = (),
+    then: Sequence[Line] = (),
+) -> None:
+    """Write the ended task and its run, open what follows, record it all, between what comes first and then."""
     held = {"state": line.from_state, "fence": task.fence, "assignee": task.assignee_id}
     ending(task)
     closing = last_of_a_cancelled_run(task, at=at)
-    save_run(task.run)
-    if not task.write(*ENDING_FIELDS, **held):
-        raise Moved
-    asked = insert(following, at=at)
-    record([_saying_what_opened(line, following), *lines, *closing, *asked])
+    save_run(batch, task.run)
+    batch.update(task, *ENDING_FIELDS, **held)
+    asked = insert(batch, following, at=at, drawn=_drawn(task), ended=task)
+    record([*first, _saying_what_opened(line, following), *then, *closing, *asked], into=batch)
+    with crash_around_commit("complete"):
+        batch.write()
     wake.after_commit()
 
 
@@ -389,7 +440,7 @@ def _saying_what_opened(line: Line, tasks: Sequence[Task]) -> Line:
 # Keeping and giving back a lease --------------------------------------------------------------------------
 
 
-@act(actions.TASK_RENEW_DENIED)
+@act(actions.TASK_RENEW_DENIED, one_write=True)
 def extend_lease(*, task_id: int, token: str, actor: User, renewal: bool = False) -> Task:
     """Hold the lease for another `token_ttl` from now: a heartbeat, or a renewal, which is also recorded.
 
@@ -404,15 +455,16 @@ def extend_lease(*, task_id: int, token: str, actor: User, renewal: bool = False
     task.lease_expires_at = task.db_now + ttl(task)
     task.next_check_at = next_check(task, task.definition, at=task.db_now)
     guard = {"state": TaskState.RUNNING, "fence": task.fence, "token_hash": task.token_hash}
-    if not task.write("lease_expires_at", "next_check_at", **guard):
-        raise Moved
+    batch = Batch()
+    batch.update(task, "lease_expires_at", "next_check_at", **guard)
     if renewal:
         facts = {"expires_at": task.lease_expires_at.isoformat()}
-        record([Line(actions.TASK_RENEWED, task.audit_subject(), actor, task.db_now, data=facts)])
+        record([Line(actions.TASK_RENEWED, task.audit_subject(), actor, task.db_now, data=facts)], into=batch)
+    batch.write()
     return task
 
 
-@act(actions.TASK_RELEASE_DENIED)
+@act(actions.TASK_RELEASE_DENIED, one_write=True)
 def release_task(*, task_id: int, token: str, actor: User, note: str = "") -> Task:
     """Give the task back to its role. Raises LeaseLost."""
     task = _read(task_id, actor)
@@ -423,10 +475,11 @@ def release_task(*, task_id: int, token: str, actor: User, note: str = "") -> Ta
     else:
         task.next_check_at = next_check(task, task.definition, at=task.db_now)
     closing = last_of_a_cancelled_run(task, at=task.db_now)
-    save_run(task.run)  # so that a cancelling that comes between is not overlooked
-    if not task.write(*ENDING_FIELDS, state=TaskState.RUNNING, fence=task.fence):
-        raise Moved
-    record([*lines, *closing])
+    batch = Batch()
+    save_run(batch, task.run)  # so that a cancelling that comes between is not overlooked
+    batch.update(task, *ENDING_FIELDS, state=TaskState.RUNNING, fence=task.fence)
+    record([*lines, *closing], into=batch)
+    batch.write()
     wake.after_commit()
     return task
 
@@ -443,7 +496,9 @@ def end_leases(*, user_id: int, credential: str | None, at: datetime, actor: Act
     for task_id in held.order_by("run_id", "id").values_list("pk", flat=True):
         run, task = locked_task(task_id)
         if task.state == TaskState.RUNNING and task.assignee_id == user_id:
-            lines += take_back(task, run, at=at, why="the holder's access ended")
+            batch = Batch()
+            lines += take_back(batch, task, run, at=at, why="the holder's access ended")
+            batch.write()
     wake.after_commit()
     return lines
 
@@ -451,7 +506,7 @@ def end_leases(*, user_id: int, credential: str | None, at: datetime, actor: Act
 # Asking a person in mid-task -------------------------------------------------------------------------------
 
 
-@act(actions.TASK_ASK_DENIED)
+@act(actions.TASK_ASK_DENIED, one_write=True)
 def request_approval(
     *,
     task_id: int,
@@ -477,17 +532,18 @@ def request_approval(
     question = {"reason": reason, "context": dict(context or {}), "options": list(options), "severity": severity}
     line = transitioned(task.ask_in_mid_task, actor=actor, at=task.db_now, note=reason)
     task.next_check_at = next_check(task, task.definition, at=task.db_now)
-    save_run(task.run)
-    request_id, asked = people.asks(task, actor=actor, at=task.db_now, role=role, **question)
+    batch = Batch()
+    save_run(batch, task.run)
+    request_id, asked = people.asks(task, batch=batch, actor=actor, at=task.db_now, role=role, **question)
     task.approval = {**task.approval, "request": request_id}
-    if not task.write(*ENDING_FIELDS, "approval", state=TaskState.RUNNING, fence=task.fence):
-        raise Moved
-    record([line, *asked])
+    batch.update(task, *ENDING_FIELDS, "approval", state=TaskState.RUNNING, fence=task.fence)
+    record([line, *asked], into=batch)
+    batch.write()
     wake.after_commit()
     return request_id, task
 
 
-@act(actions.TASK_RESUME_DENIED)
+@act(actions.TASK_RESUME_DENIED, one_write=True)
 def resume_task(*, task_id: int, token: str, actor: User) -> Lease:
     """Take up an approved task where it was left: a new token and fence, for who asked, by the token they had.
 
@@ -503,17 +559,26 @@ def resume_task(*, task_id: int, token: str, actor: User) -> Lease:
     held = {"token_hash": hashed(fresh), "until": at + ttl(task), "credential": origin().credential}
     line = transitioned(task.resume, held, actor=actor, at=at)
     task.next_check_at = next_check(task, task.definition, at=at)
-    if not task.write(*CLAIM_FIELDS, state=TaskState.APPROVED, fence=task.fence - 1):
-        raise Moved
-    record([replace(line, subject=task.audit_subject())])
+    batch = Batch()
+    batch.update(task, *CLAIM_FIELDS, state=TaskState.APPROVED, fence=task.fence - 1)
+    record([replace(line, subject=task.audit_subject())], into=batch)
+    batch.write()
     assert task.lease_expires_at is not None
     return Lease(task, fresh, task.fence, task.lease_expires_at, step_input(task.run, data), data)
 
 
 def answer_asking_task(
-    *, task: Task, actor: User, at: datetime, outcome: str, failed: bool, note: str, approval: Mapping[str, Any]
+    *,
+    batch: Batch,
+    task: Task,
+    actor: User,
+    at: datetime,
+    outcome: str,
+    failed: bool,
+    note: str,
+    approval: Mapping[str, Any],
 ) -> list[Line]:
-    """The answer to a question in mid-task; the caller holds the locks and records the lines.
+    """The answer to a question in mid-task, in the caller's batch; the caller records the lines.
 
     Approved, the task waits `token_ttl` for its holder to resume. Rejected, it has ended, and so has the run.
     """
@@ -531,10 +596,8 @@ def answer_asking_task(
         line = transitioned(task.approve, {"approval": known}, actor=actor, at=at, note=note, data=facts)
         task.next_check_at = min(next_check(task, task.definition, at=at), at + ttl(task))
         run_lines = []
-    save_run(task.run)
-    if not task.write(*ENDING_FIELDS, "approval", state=line.from_state):
-        raise Moved
-    wake.after_commit()
+    save_run(batch, task.run)
+    batch.update(task, *ENDING_FIELDS, "approval", state=line.from_state)
     return [line, *run_lines]
 
 
@@ -564,8 +627,10 @@ def cancel_run(*, run_id: int, actor: User, reason: str = "") -> Run:
     lines = [cancelling, *closed]
     if not held:
         lines.append(transitioned(run.end_cancelled, actor=SYSTEM, at=at))
-    save_run(run)
-    record(lines)
+    batch = Batch()
+    save_run(batch, run)
+    record(lines, into=batch)
+    batch.write()
     wake.after_commit()
     return run
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from audit import actions
 from audit.services import SYSTEM, Line, act, record, transitioned
 from config import clock
+from config.batch import Batch
 from config.crash import crash_point
 from runs import due, wake
 from runs.advance import (
@@ -57,7 +58,9 @@ def check_task(*, task_id: int) -> None:
     elif out is not None:
         _flag(task, run, out, at=now)
     elif lease_over:
-        record(take_back(task, run, at=now, why="it was not renewed in time"))
+        batch = Batch()
+        record(take_back(batch, task, run, at=now, why="it was not renewed in time"), into=batch)
+        batch.write()
         crash_point("lease_lost.before_commit")
     elif task.state == TaskState.APPROVED:
         _offer_again(task, run, at=now)
@@ -72,7 +75,7 @@ def _time_out(task: Task, out: Deadline, *, at: datetime) -> None:
     given = {"error_type": ERROR_TYPES[out.clock], "message": message}
     fault = Fault(ERROR_TYPES[out.clock], retryable=out.consequence == Consequence.RETRY, clock=out.clock.value)
     closed = close_questions([task], at=at, expired=True) if asking else []
-    end_with_fault(task, task.time_out, fault, given, actor=SYSTEM, at=at, before=closed)
+    end_with_fault(task, task.time_out, fault, given, actor=SYSTEM, at=at, then=closed)
 
 
 def _flag(task: Task, run: Run, out: Deadline, *, at: datetime) -> None:
@@ -87,17 +90,21 @@ def _flag(task: Task, run: Run, out: Deadline, *, at: datetime) -> None:
             task=task, recipient_id=owner, purpose=STALLED, defaults={"run": run, "due_at": at}
         )
     task.next_check_at = next_check(task, task.definition, at=at)
-    save_run(run)
-    task.write("stalled_at", "next_check_at")
-    record([line])
+    batch = Batch()
+    save_run(batch, run)
+    batch.update(task, "stalled_at", "next_check_at")
+    record([line], into=batch)
+    batch.write()
 
 
 def _offer_again(task: Task, run: Run, *, at: datetime) -> None:
     line = transitioned(task.offer_again, actor=SYSTEM, at=at)
     task.next_check_at = next_check(task, task.definition, at=at)
-    save_run(run)
-    task.write(*ENDING_FIELDS)
-    record([line])
+    batch = Batch()
+    save_run(batch, run)
+    batch.update(task, *ENDING_FIELDS)
+    record([line], into=batch)
+    batch.write()
 
 
 def _wait_on(task: Task, *, at: datetime) -> None:
@@ -122,12 +129,14 @@ def check_run(*, run_id: int) -> None:
         facts = {"run_timeout": limit}
         ended = transitioned(run.fail, {"step": ""}, actor=SYSTEM, at=now, result="FAIL", data=facts)
         closed, _ = cancel_waiting(run, at=now)
-        save_run(run)
-        record([ended, *closed])
+        batch = Batch()
+        save_run(batch, run)
+        record([ended, *closed], into=batch)
+        batch.write()
         wake.after_commit()
         return
     run.next_check_at = min([now + LOOK_AGAIN, *([ends_at] if ends_at and ends_at > now else [])])
-    save_run(run)
+    run.write("next_check_at", revision=run.revision)
 
 
 __all__ = ["Clock", "check_run", "check_task", "consequence_of", "look_at_runs", "look_at_tasks"]

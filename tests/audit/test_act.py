@@ -12,7 +12,7 @@ from django_fsm import TransitionNotAllowed
 from accounts.models import User
 from audit import actions, services
 from audit.models import Entry, Result
-from audit.services import DENIED_PER_MINUTE, SYSTEM, Moved, act, contended, record
+from audit.services import DENIED_PER_MINUTE, SYSTEM, act, contended, record
 from config import clock
 from config.errors import (
     AlreadyDecided,
@@ -26,6 +26,7 @@ from config.errors import (
     StaleRevision,
     WrongState,
 )  # fmt: skip
+from config.guard import Moved
 from tests import factories
 from tests.audit.lines import line
 

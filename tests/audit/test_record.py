@@ -177,11 +177,11 @@ def test_an_action_that_nobody_registered_is_our_own_fault():
 
 
 @pytest.mark.parametrize("count", [1, 2, 20])
-def test_any_number_of_lines_is_two_statements(count, django_assert_num_queries):
+def test_any_number_of_lines_is_written_at_once(count, django_assert_num_queries):
     log_origin()
     lines = [line(note="why", private={"n": n}) for n in range(count)]
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries({"postgresql": 1, "sqlite": 2}[connection.vendor]):
         record(lines)
 
 
@@ -195,21 +195,21 @@ def test_lines_without_words_are_one_statement(django_assert_num_queries):
 
 def test_no_lines_are_no_statement(django_assert_num_queries):
     with django_assert_num_queries(0):
-        assert record([]) == []
+        record([])
 
 
 def test_lines_keep_their_order():
-    entries = record([line(data={"n": n}) for n in range(30)])
+    before = recorded().pk
+    record([line(data={"n": n}) for n in range(30)])
 
-    found = list(Entry.objects.filter(pk__in=[entry.pk for entry in entries]).order_by("id"))
-    assert [entry.data["n"] for entry in found] == list(range(30))
-    assert [entry.pk for entry in found] == [entry.pk for entry in entries]
+    assert [entry.data["n"] for entry in Entry.objects.filter(pk__gt=before).order_by("id")] == list(range(30))
 
 
 def test_hundreds_of_lines_are_recorded_in_order_too():
-    entries = record([line(note=str(n)) for n in range(300)])
+    before = recorded().pk
+    record([line(note=str(n)) for n in range(300)])
 
-    found = Entry.objects.filter(pk__in=[entry.pk for entry in entries]).select_related("disclosure").order_by("id")
+    found = Entry.objects.filter(pk__gt=before).select_related("disclosure").order_by("id")
     assert [entry.note for entry in found] == [str(n) for n in range(300)]
 
 
@@ -229,8 +229,8 @@ def test_outside_any_transaction_an_entry_and_its_words_are_one():
         record(lines)
 
     kinds = [query["sql"].split()[0] for query in queries]
-    assert kinds.index("BEGIN") < kinds.index("INSERT")
-    assert kinds.count("BEGIN") == 1
+    writes = {"postgresql": ["WITH"], "sqlite": ["INSERT", "INSERT"]}
+    assert kinds == ["BEGIN", *writes[connection.vendor], "COMMIT"]
 
 
 # The log's origin ------------------------------------------------------------------------------------------

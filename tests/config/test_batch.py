@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written together is written whole or not at all, in one statement or in turn, with the same rows left."""
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+
+from audit.models import Disclosure, Entry
+from config.batch import Batch, in_turn, numbers
+from config.guard import Moved
+from runs.models import Run, Task
+from tests.factories import started, steps, tasks_of
+
+pytestmark = pytest.mark.django_db
+
+ONE = steps({"id": "one", "role": "agent:validator"})
+
+forms = pytest.mark.parametrize("form", ["as this database does", "in turn"])
+
+
+@pytest.fixture
+def run():
+    return started(ONE)
+
+
+@pytest.fixture(autouse=True)
+def _form(request):
+    if "form" in request.fixturenames and request.getfixturevalue("form") == "in turn":
+        with in_turn():
+            yield
+    else:
+        yield
+
+
+def reloaded(row):
+    return type(row).objects.get(pk=row.pk)
+
+
+def write(batch):
+    with transaction.atomic():
+        batch.write()
+
+
+@forms
+def test_guarded_updates_and_new_rows_are_written_together(run, form):
+    (task,) = tasks_of(run)
+    batch = Batch()
+    run.labels, task.note = {"district": "4 \u2603 'quoted' %s"}, "why"
+    batch.update(run, "labels", revision=run.revision)
+    batch.update(task, "note", state="pending", assignee=None)
+    (number,) = numbers(Task, 1)
+    batch.insert(copy_of(task, number))
+    write(batch)
+
+    assert reloaded(run).labels == {"district": "4 \u2603 'quoted' %s"}
+    assert reloaded(task).note == "why"
+    assert Task.objects.get(pk=number).path == "another"
+
+
+def copy_of(task, number):
+    left_out = {"id", "path", "state"}
+    given = {f.attname: getattr(task, f.attname) for f in Task._meta.concrete_fields if f.name not in left_out}
+    return Task(pk=number, path="another", **given)
+
+
+@forms
+@pytest.mark.parametrize("missing", ["first", "second"])
+def test_one_guard_that_misses_undoes_everything(run, missing, form):
+    (task,) = tasks_of(run)
+    batch = Batch()
+    run.labels, task.note = {"a": "b"}, "why"
+    batch.update(run, "labels", revision=run.revision + (missing == "first"))
+    batch.update(task, "note", fence=task.fence + (missing == "second"))
+    batch.insert(Entry(**entry()))
+
+    before = Entry.objects.count()
+    with pytest.raises(Moved):
+        write(batch)
+    assert (reloaded(run).labels, reloaded(task).note, Entry.objects.count()) == ({}, "", before)
+
+
+@forms
+def test_a_miss_is_told_before_what_the_new_rows_would_break(run, form):
+    (task,) = tasks_of(run)
+    batch = Batch()
+    batch.update(task, "note", fence=7)
+    batch.insert(Task(**{f.attname: getattr(task, f.attname) for f in Task._meta.concrete_fields}))
+
+    with pytest.raises(Moved):
+        write(batch)
+
+
+@forms
+def test_a_disclosure_stands_beside_its_own_entry(form):
+    batch = Batch()
+    entries = [Entry(**entry(n)) for n in range(3)]
+    batch.insert(*entries)
+    for number in (2, 0):
+        batch.insert_beside(Disclosure(items=[{"path": str(number)}]), entries[number])
+    write(batch)
+
+    found = Entry.objects.filter(action="run.started", actor_name="batch").order_by("id").select_related("disclosure")
+    beside = [each.disclosure.items[0]["path"] if hasattr(each, "disclosure") else "" for each in found]
+    assert [each.subject_id for each in found] == ["0", "1", "2"]
+    assert beside == ["0", "", "2"]
+
+
+def entry(number=0):
+    from audit.canonical import leaf_hash
+    from config import clock
+
+    body = f'{{"n":{number}}}'.encode()
+    return {
+        "body": body, "entry_hash": leaf_hash(body), "at": clock.now(), "action": "run.started", "result": "SUCCESS",
+        "actor_type": "system", "actor_name": "batch", "channel": "test", "subject_type": "run",
+        "subject_id": str(number),
+    }  # fmt: skip
+
+
+def test_numbers_drawn_are_nobody_elses(run):
+    drawn = numbers(Run, 3)
+
+    assert drawn == sorted(set(drawn))
+    assert not Run.objects.filter(pk__in=drawn).exists()
+    if connection.vendor == "postgresql":
+        assert numbers(Run, 1)[0] > drawn[-1]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_needs_no_transaction_around_it(run, django_assert_num_queries):
+    run.labels = {"a": "b"}
+    batch = Batch()
+    batch.update(run, "labels", revision=run.revision)
+    batch.insert(Entry(**entry()))
+    assert not connection.in_atomic_block
+    with django_assert_num_queries(1):
+        batch.write()
+
+    assert reloaded(run).labels == {"a": "b"}
+    run.labels = {"c": "d"}
+    missing = Batch()
+    missing.insert(Entry(**entry(1)))
+    missing.update(run, "labels", revision=run.revision + 1)
+    with pytest.raises(Moved):
+        missing.write()
+    assert not Entry.objects.filter(actor_name="batch", subject_id="1").exists()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_read_the_same_one_writes_and_the_other_is_told(run):
+    seen, told = threading.Barrier(2), []
+
+    def act():
+        try:
+            mine = Run.objects.get(pk=run.pk)
+            batch = Batch()
+            mine.revision += 1
+            batch.update(mine, "revision", revision=mine.revision - 1)
+            batch.insert(Entry(**entry()))
+            seen.wait(10)
+            batch.write()
+        except Moved:
+            told.append("moved")
+        finally:
+            connection.close()
+
+    both = [threading.Thread(target=act) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join(20)
+
+    assert told == ["moved"]
+    assert reloaded(run).revision == run.revision + 1
+    assert Entry.objects.filter(actor_name="batch").count() == 1
