@@ -11,9 +11,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import BigIntegerField, CharField, IntegerField, Q, QuerySet
 
 from accounts.models import User
 from audit import actions
@@ -23,6 +24,7 @@ from config import clock
 from config.batch import Batch, NextNumber
 from config.crash import crash_around_commit, crash_point
 from config.errors import Forbidden, Invalid, LeaseLost, NotFound, Problem, RoleRequired, WrongState
+from config.prepared import Param, Reading
 from playbooks.definition import Definition, Step
 from playbooks.models import Version, VersionState
 from playbooks.payloads import payload_problems
@@ -113,25 +115,46 @@ def start_run(
 
 def _startable_version(playbook: str | None, protocol_id: int | None, number: int | None) -> Any:
     """The version to start, read with the time and the numbers that the run and its first task will have."""
-    named = Q(playbook__slug=playbook) if playbook is not None else Q(playbook_id=protocol_id)
-    versions = Version.objects.filter(named, **({} if number is None else {"number": number}))
-    read = versions.filter(state=VersionState.PUBLISHED).select_related("playbook").defer("document")
-    drawn = {"db_now": clock.Now(), "next_run": NextNumber(Run), "next_task": NextNumber(Task)}
-    found = read.annotate(**drawn).order_by("-number").first()
-    if found is not None:
-        return found
+    given: dict[str, Any] = {"slug": playbook} if playbook is not None else {"protocol_id": protocol_id}
+    if number is not None:
+        given["number"] = number
+    found = _STARTABLE[frozenset(given)](**given)
+    if found:
+        return found[0]
     name = playbook if playbook is not None else protocol_id
+    named = Q(playbook__slug=playbook) if playbook is not None else Q(playbook_id=protocol_id)
     newest = Version.objects.filter(named).order_by("-number").first()
     if newest is None:
         remedy = "GET /acts/playbooks lists the playbooks."
         raise Invalid(f"There is no playbook {name!r}.", errors=[Problem("playbook", "unknown playbook", remedy)])
     if number is None:
         raise WrongState(f"Playbook {name!r} has no published version. Publish one first.", subject=newest)
-    other = versions.first()
+    other = Version.objects.filter(named, number=number).first()
     if other is None:
         raise Invalid(f"Playbook {name!r} has no version {number}.", errors=[Problem("version", "unknown version")])
     raise WrongState(f"Version {number} of {name!r} is {other.state}; only published ones start.", subject=other)
 
+
+def _startable(*given: str) -> Reading[Version]:
+    wanted = {
+        "slug": ("playbook__slug", Param("slug", CharField())),
+        "protocol_id": ("playbook_id", Param("protocol_id", BigIntegerField())),
+        "number": ("number", Param("number", IntegerField())),
+    }
+    chosen = dict(wanted[name] for name in given)
+    drawn = {"db_now": clock.Now(each_time=True), "next_run": NextNumber(Run), "next_task": NextNumber(Task)}
+
+    def newest() -> QuerySet[Version]:
+        versions = Version.objects.filter(state=VersionState.PUBLISHED, **chosen).annotate(**drawn)
+        return versions.select_related("playbook").defer("document").order_by("-number")[:1]
+
+    return Reading(newest)
+
+
+_STARTABLE = {
+    frozenset(given): _startable(*given)
+    for given in (("slug",), ("slug", "number"), ("protocol_id",), ("protocol_id", "number"))
+}
 
 # Claiming -------------------------------------------------------------------------------------------------
 
@@ -147,9 +170,8 @@ def claim_tasks(*, role: str, actor: User, limit: int = 1) -> list[Lease]:
         return performer.claims(role=role, actor=actor, limit=limit)
     if role not in actor.roles:
         raise RoleRequired(f"Only members of {role} may claim its tasks.")
-    ready = Task.objects.ready().filter(role=role, by_worker=False)
     batch = Batch()
-    leases, lines = _lease(batch, _locked_for_claim(ready, min(limit, MAX_CLAIM)), actor=actor)
+    leases, lines = _lease(batch, _ready_of_role(min(limit, MAX_CLAIM))(role=role), actor=actor)
     _write_claim(batch, lines)
     return leases
 
@@ -157,9 +179,8 @@ def claim_tasks(*, role: str, actor: User, limit: int = 1) -> list[Lease]:
 @act(actions.TASK_CLAIM_DENIED)
 def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, Effect] | None:
     """Lease one service task for our worker and write down the intended effect; None if another was sooner."""
-    ready = Task.objects.ready().filter(pk=task_id, by_worker=True)
     batch = Batch()
-    leases, lines = _lease(batch, _locked_for_claim(ready, 1), actor=actor, holder=holder)
+    leases, lines = _lease(batch, _ready_for_worker(task_id=task_id), actor=actor, holder=holder)
     if not leases:
         return None
     (lease,) = leases
@@ -177,9 +198,25 @@ def _write_claim(batch: Batch, lines: Sequence[Line]) -> None:
             batch.write()
 
 
-def _locked_for_claim(ready: Any, limit: int) -> list[Task]:
-    locked = ready.select_for_update(of=("self",), skip_locked=True)
-    return list(_with_version(locked).annotate(db_now=clock.Now())[:limit])
+def _with_version(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    """With run and version, but for the document: what it says is kept parsed (`Version.definition`)."""
+    return tasks.select_related("run__version__playbook").defer("run__version__document")
+
+
+def _locked_for_claim(ready: QuerySet[Task], limit: int) -> QuerySet[Task]:
+    locked = _with_version(ready).select_for_update(of=("self",), skip_locked=True)
+    return locked.annotate(db_now=clock.Now(each_time=True))[:limit]
+
+
+@cache
+def _ready_of_role(limit: int) -> Reading[Task]:
+    wanted = {"role": Param("role", CharField()), "by_worker": False}
+    return Reading(lambda: _locked_for_claim(Task.objects.ready().filter(**wanted), limit))
+
+
+_ready_for_worker = Reading(
+    lambda: _locked_for_claim(Task.objects.ready().filter(pk=Param("task_id", BigIntegerField()), by_worker=True), 1)
+)
 
 
 def _lease(batch: Batch, tasks: Sequence[Any], *, actor: User, holder: str = "") -> tuple[list[Lease], list[Line]]:
@@ -359,11 +396,6 @@ def answer_human_task(
     return [*lines, *run_lines, *asked]
 
 
-def _with_version(tasks: Any) -> Any:
-    """With run and version, but for the document: what it says is kept parsed (`Version.definition`)."""
-    return tasks.select_related("run__version__playbook").defer("run__version__document")
-
-
 def _drawn(task: Any) -> list[int]:
     """The number that was read together with the task, for the task that may follow."""
     return [task.next_task] if hasattr(task, "next_task") else []
@@ -373,13 +405,19 @@ def _read(task_id: int, actor: User) -> Any:
     """The task with its run and version, as one statement. Raises NotFound if `actor` may not know of it."""
     if contended():
         Run.objects.select_for_update(of=("self",)).filter(tasks=task_id).first()
-    drawn = {"db_now": clock.Now(), "next_task": NextNumber(Task)}
-    task = _with_version(Task.objects.filter(pk=task_id)).annotate(**drawn).first()
+    task: Any = next(iter(_one_task(task_id=task_id)), None)
     if task is not None and (task.assignee_id == actor.pk or task.role in actor.roles):
         return task
     if task is not None and Run.objects.visible_to(actor).filter(pk=task.run_id).exists():
         raise RoleRequired(f"Only members of {task.role} may do this.", subject=task)
     raise NotFound(f"There is no task {task_id}, or you may not see it.")
+
+
+_one_task = Reading(
+    lambda: _with_version(Task.objects.filter(pk=Param("task_id", BigIntegerField())).order_by()).annotate(
+        db_now=clock.Now(each_time=True), next_task=NextNumber(Task)
+    )
+)
 
 
 def _refuse_undeclared(step: Step, outcome: str) -> None:

@@ -224,6 +224,7 @@ def test_an_entry_goes_when_the_change_it_is_about_is_rolled_back():
 
 @pytest.mark.django_db(transaction=True)
 def test_outside_any_transaction_an_entry_and_its_words_are_one():
+    log_origin()
     lines = [line(note="why")]
     with CaptureQueriesContext(connection) as queries:
         record(lines)

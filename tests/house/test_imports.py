@@ -19,7 +19,10 @@ from tests.house.tree import ROOT, committed_files
 
 GROUND = {
     f"config.{name}"
-    for name in ("errors", "clock", "api", "admin", "crash", "csp", "guard", "mail", "converters", "lists", "openapi")
+    for name in (
+        "errors", "clock", "api", "admin", "batch", "crash", "csp", "guard", "mail", "converters", "lists", "openapi",
+        "prepared",
+    )
 }
 ROOMS_UPWARD = ("audit", "accounts", "playbooks", "runs", "approvals")  # each may see those before it
 TOP, CLIENT = "demo", "hms_act"
