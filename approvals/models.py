@@ -92,7 +92,9 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     task = models.ForeignKey(Task, models.PROTECT, null=True, blank=True, related_name="requests")
     run = models.ForeignKey(Run, models.PROTECT, null=True, blank=True, related_name="requests")
     workflow_id = models.CharField(max_length=100, blank=True)  # the caller's own word for its run
-    requester = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="requests_made")
+    requester = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="requests_made", db_index=False
+    )
     role = models.CharField(max_length=110)  # whose members may decide
     request_type = models.CharField(max_length=24, choices=RequestType, default=RequestType.CUSTOM)
     title = models.CharField(max_length=200)
@@ -116,7 +118,9 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     claim_expires_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)  # renewals count from here up to their cap
     # A claim that has run out, until another is made: who had it may renew it, and their text is not lost.
-    lapsed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    lapsed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     lapsed_token_hash = models.CharField(max_length=64, blank=True)
     outcome = models.CharField(max_length=64, blank=True)
     decided_by = models.ForeignKey(
@@ -258,7 +262,7 @@ class ActionRequest(FSMModelMixin, GuardedModel):
 class Vote(models.Model):
     """One person's answer to one revision. Votes are only added (trigger)."""
 
-    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="votes")
+    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="votes", db_index=False)
     revision = models.PositiveIntegerField()
     voter = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="votes")
     outcome = models.CharField(max_length=64)
@@ -281,7 +285,7 @@ class Vote(models.Model):
 class Notification(DueMail):
     """A mail about a request, to one person."""
 
-    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="notifications")
+    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="notifications", db_index=False)
 
     class Meta:
         default_permissions = ("view",)

@@ -82,15 +82,19 @@ class RunQuerySet(models.QuerySet["Run"]):
 class Run(FSMModelMixin, GuardedModel):
     """One execution of one version. `position` is the engine's compact state; `revision` guards every move."""
 
-    version = models.ForeignKey(Version, models.PROTECT, related_name="runs")
-    root = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")  # first of its forks
+    version = models.ForeignKey(Version, models.PROTECT, related_name="runs", db_index=False)
+    root = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )  # first of its forks
     state = FSMField(choices=RunState, default=RunState.RUNNING, protected=True)
     revision = models.PositiveIntegerField(default=0)
     position = models.JSONField(default=dict)
     payload = models.JSONField(default=dict)
     labels = models.JSONField(default=dict, blank=True)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.MEDIUM)
-    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="runs_started")
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="runs_started", db_index=False
+    )
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_by_step = models.CharField(max_length=100, blank=True)  # the step whose verdict or fault ended it
@@ -112,6 +116,7 @@ class Run(FSMModelMixin, GuardedModel):
             models.Index(fields=["version", "-id"], name="run_by_version"),
             models.Index(fields=["started_by", "-id"], name="run_by_starter"),
             models.Index(fields=["next_check_at"], condition=Q(next_check_at__isnull=False), name="run_due_check"),
+            models.Index(fields=["root"], condition=Q(root__isnull=False), name="run_of_root"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_known"),
@@ -187,7 +192,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 class Task(FSMModelMixin, GuardedModel):
     """One attempt at one step of a run."""
 
-    run = models.ForeignKey(Run, models.PROTECT, related_name="tasks")
+    run = models.ForeignKey(Run, models.PROTECT, related_name="tasks", db_index=False)
     step = models.CharField(max_length=100)
     path = models.CharField(max_length=300)  # where it stands in its run, e.g. `approve`, `check[3]/screen`
     attempt = models.PositiveIntegerField(default=1)
@@ -203,7 +208,7 @@ class Task(FSMModelMixin, GuardedModel):
     next_check_at = models.DateTimeField(null=True)
 
     assignee = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="tasks_held"
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="tasks_held", db_index=False
     )
     credential = models.CharField(max_length=40, blank=True)  # what the assignee showed when claiming
     holder = models.CharField(max_length=100, blank=True)  # host and process of a worker, for its supervisor
@@ -405,7 +410,9 @@ class Effect(models.Model):
 
     key = models.CharField(max_length=64, primary_key=True)  # SHA-256 hex: origin, root run, path, number, input
     run = models.ForeignKey(Run, models.PROTECT, related_name="effects")
-    task = models.ForeignKey(Task, models.PROTECT, related_name="effects")  # the attempt that first intended it
+    task = models.ForeignKey(
+        Task, models.PROTECT, related_name="effects", db_index=False
+    )  # the attempt that first intended it
     action = models.CharField(max_length=200)
     state = models.CharField(max_length=10, choices=EffectState, default=EffectState.INTENDED)
     result = models.JSONField(null=True, blank=True)
@@ -430,7 +437,7 @@ class Notice(DueMail):
     """A mail about a run, to one person."""
 
     run = models.ForeignKey(Run, models.PROTECT, related_name="notices")
-    task = models.ForeignKey(Task, models.PROTECT, null=True, blank=True, related_name="notices")
+    task = models.ForeignKey(Task, models.PROTECT, null=True, blank=True, related_name="notices", db_index=False)
 
     class Meta:
         default_permissions = ("view",)

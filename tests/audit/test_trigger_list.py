@@ -5,7 +5,7 @@ import ast
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, models
+from django.db import IntegrityError, connection, models
 
 from audit import triggers
 from audit.models import Entry
@@ -101,7 +101,7 @@ def test_a_weakened_trigger_counts_as_missing_and_is_made_anew(weakening):
 
 @pytest.mark.django_db
 def test_a_trigger_of_ours_that_is_no_longer_declared_goes(monkeypatch):
-    old = Trigger("act_audit_entry_old_rule", "audit_entry", "DELETE", "TRUE", "an old rule")
+    old = Trigger("act_auth_group_old_rule", "auth_group", "DELETE", "TRUE", "an old rule")
     with undone():
         with monkeypatch.context() as patch:
             patch.setattr(triggers, "_declared", {**triggers._declared, old.name: old})
@@ -110,6 +110,21 @@ def test_a_trigger_of_ours_that_is_no_longer_declared_goes(monkeypatch):
 
         triggers.install()
         assert triggers.undeclared() == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_the_rules_of_one_event_are_one_trigger_and_each_refuses_under_its_own_name():
+    (made,) = [each for each in triggers.declared("postgresql") if (each.table, each.event) == ("runs_task", "UPDATE")]
+
+    assert made.name == "act_runs_task_on_update"
+    assert {rule.name for rule in made.rules} >= {"act_runs_task_arrows", "act_runs_task_fence"}
+    with undone(), pytest.raises(IntegrityError, match="act_audit_entry_unplaced: an entry gets its place"):
+        row = recorded()
+        columns = ", ".join(f'"{f.column}"' for f in Entry._meta.concrete_fields if f.name not in {"id", "leaf_index"})
+        execute(
+            f"INSERT INTO audit_entry (leaf_index, {columns}) SELECT 7, {columns} FROM audit_entry WHERE id = {row.pk}"
+        )
 
 
 @pytest.mark.django_db
