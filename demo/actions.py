@@ -22,7 +22,7 @@ import httpx2
 from django.conf import settings
 from django.core.mail import EmailMessage
 
-from demo.permit_pdf import Permit, render
+from demo.permit import Permit
 from demo.screening import Calendar, in_words
 from playbooks.catalogue import ActionCall, Permanent, Verdict, action
 
@@ -103,6 +103,9 @@ def issue(call: ActionCall) -> dict[str, Any]:
     with _alone(receipt.with_suffix(".lock")):
         if receipt.exists():
             return dict(json.loads(receipt.read_text()))
+        # Here and not above: what draws pages is large, and only the process that issues a permit needs it.
+        from demo.permit_pdf import render
+
         permit = permit_of(call)
         pdf, file = render(permit), folder / f"permit-{call.run_id}.pdf"
         _write_whole(file, pdf)

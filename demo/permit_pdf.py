@@ -6,8 +6,6 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +23,8 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Paragraph, Spacer, Table, TableStyle
 
+from demo.permit import Permit
+
 # DejaVu knows more alphabets; Vera, its ancestor, comes with the library.
 FONT_FILES = (
     (Path("/usr/share/fonts/truetype/dejavu"), "DejaVuSans.ttf", "DejaVuSans-Bold.ttf"),
@@ -33,20 +33,6 @@ FONT_FILES = (
 REGULAR, BOLD, ASIAN = "Permit", "Permit-Bold", "STSong-Light"
 INK, QUIET, BAND = colors.HexColor("#1a1d23"), colors.HexColor("#565d6b"), colors.HexColor("#1d3a8a")
 MARGIN = 0.9 * inch
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    number: str
-    applicant: str
-    event_date: date
-    place: str
-    crowd_size: int
-    purpose: str
-    conditions: tuple[str, ...]
-    approved_by: str
-    fee: str
-    reference: str  # where the evidence stands: the run, and the key of this effect
 
 
 def render(permit: Permit) -> bytes:
