@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 ENDED = frozenset({"completed", "failed", "cancelled", "terminated"})
+CLOSED = frozenset({"fulfilled", "rejected", "cancelled", "expired", "superseded", "not_required"})
 
 Json = Mapping[str, Any]
 
@@ -44,6 +45,7 @@ class Task:
     input: Any = None
     payload: Json = field(default_factory=dict)
     data: Json = field(default_factory=dict)
+    approval: Json = field(default_factory=dict)  # the answer to what was asked in mid-task: outcome, by, reason
     deadline: datetime | None = None
     token: str = field(default="", repr=False)
     fence: int | None = None
@@ -85,6 +87,7 @@ class Task:
             input=answer.get("input"),
             payload=answer.get("payload") or {},
             data=answer.get("data") or {},
+            approval=answer.get("approval") or {},
             deadline=moment(answer.get("deadline")),
             token=str(lease.get("token") or ""),
             fence=lease.get("fence"),
@@ -182,6 +185,11 @@ class Request:
     rejection_reason: str = ""
     etag: str = field(default="", repr=False)
     raw: Json = field(default_factory=dict, repr=False)
+
+    @property
+    def closed(self) -> bool:
+        """Answered, or not to be answered any more."""
+        return self.status in CLOSED
 
     @classmethod
     def from_answer(cls, answer: Json, *, etag: str = "") -> Request:

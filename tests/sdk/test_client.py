@@ -356,7 +356,26 @@ def test_a_request_can_be_waited_for(wire, client):
     request = client.request("har_1", wait=30)
 
     assert wire.heard[0].query == {"wait": "30"}
-    assert request.etag == '"r1"'
+    assert (request.etag, request.closed) == ('"r1"', False)
+
+
+@pytest.mark.parametrize(
+    ("status", "closed"),
+    [
+        ("in_review", False),
+        ("info_requested", False),
+        ("fulfilled", True),
+        ("rejected", True),
+        ("cancelled", True),
+        ("expired", True),
+        ("superseded", True),
+        ("not_required", True),
+    ],
+)
+def test_a_request_tells_whether_an_answer_may_still_come(wire, client, status, closed):
+    wire.answers("GET /hitl/requests/har_1", Answer(200, {**REQUEST, "status": status}))
+
+    assert client.request("har_1").closed is closed
 
 
 def test_a_decision_can_be_bound_to_what_was_read(wire, client):
@@ -452,7 +471,8 @@ def test_an_agent_asks_in_mid_task_and_resumes_under_a_new_token(wire, client):
     wire.answers("POST /acts/tasks/next", claimed())
     asked = Answer(200, {"request_id": "har_1", "status": "awaiting_approval"})
     wire.answers("POST /acts/tasks/31/request-approval", asked)
-    again = claimed(31).body | {"token": "token-after-the-answer", "fence": 2}
+    again = claimed(31, approval={"outcome": "proceed", "by": "amina"}).body
+    again |= {"token": "token-after-the-answer", "fence": 2}
     wire.answers("POST /acts/tasks/31/resume", Answer(200, again))
     wire.answers("POST /acts/tasks/31/complete", Answer(200, task_body()))
     client.next_task("agent:validator")
@@ -469,6 +489,7 @@ def test_an_agent_asks_in_mid_task_and_resumes_under_a_new_token(wire, client):
         "severity": "critical",
     }
     assert (wire.heard[2].body, task.fence) == ({"token": "token-31"}, 2)
+    assert (task.approval["outcome"], task.approval["by"]) == ("proceed", "amina")
     assert wire.heard[3].body["token"] == "token-after-the-answer"
 
 

@@ -13,8 +13,11 @@ from itertools import takewhile
 from pathlib import Path
 
 import hms_act
+from approvals.models import OPEN_REQUESTS, RequestState
 from hms_act import Client, HmsActError, Playbook, Step, Worker
+from hms_act.answers import CLOSED, ENDED
 from hms_act.cli import _parser
+from runs.models import ENDED_RUNS
 
 ROOT = Path(hms_act.__file__).parent.parent
 CLIENT = ROOT / "hms_act"
@@ -57,6 +60,11 @@ def test_everything_it_is_made_of_is_packed():
     """Files at the top alone are packed; a folder of modules would be left behind."""
     assert "/*.py" in MADE["tool"]["hatch"]["build"]["include"]
     assert {file.parent for file in CLIENT.rglob("*.py")} == {CLIENT}
+
+
+def test_what_it_takes_for_ended_is_what_the_server_calls_so():
+    assert set(ENDED_RUNS) == ENDED
+    assert set(RequestState) - set(OPEN_REQUESTS) == CLOSED
 
 
 def test_its_command_is_there():
