@@ -19,6 +19,7 @@ from pathlib import Path
 
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.d")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SHELL_TOOLS = ("curl", "jq")  # what the readers of docs/ type, besides what comes with the project
 
 
 class Missing(Exception):
@@ -44,6 +45,13 @@ def chromium() -> Path:
     if found := find_chromium():
         return found
     raise Missing("Debian's package chromium is installed, but no chromium is on PATH")
+
+
+def shell_tools() -> None:
+    """Install those that are not here. Raises Missing."""
+    missing = [name for name in SHELL_TOOLS if not shutil.which(name)]
+    if missing:
+        apt_install(*missing, purpose=" and ".join(missing))
 
 
 def find_chromium() -> Path | None:

@@ -158,6 +158,11 @@ def reason_of(case: ElementTree.Element) -> str:
 
 def look_for_tools(parts: list[str]) -> None:
     """Before minutes are spent: install what the parts need, and say at once what cannot be had."""
+    try:
+        if {"sqlite", "postgresql"} & set(parts):
+            machine.shell_tools()
+    except machine.Missing as reason:
+        loudly(f"THE PAGES OF docs/ WILL NOT BE PLAYED: {reason}")
     for part in parts:
         try:
             if part in TOOLS:

@@ -21,7 +21,7 @@ END_SECONDS = 10  # less than any test lets a call wait
 @contextmanager
 def served(environment: Mapping[str, str], log: Path, *options: str) -> Iterator[httpx2.Client]:
     """A client of `uvicorn config.asgi:application`, which is ended at the end."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--lifespan=off", f"--port={port}"]
     with log.open("w") as output:
         server = subprocess.Popen([*command, *options], env=environment, cwd=ROOT, stdout=output, stderr=output)
@@ -34,7 +34,7 @@ def served(environment: Mapping[str, str], log: Path, *options: str) -> Iterator
             server.wait(END_SECONDS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
