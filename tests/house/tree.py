@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +19,17 @@ def committed_files() -> list[Path]:
     """What git tracks, relative to the root; in an unpacked archive, all there is but what tools leave behind."""
     found = _tracked_by_git() or sorted(_found_on_disk())
     return [path for path in found if (ROOT / path).is_file()]
+
+
+@functools.cache
+def names_of_all_tests() -> frozenset[str]:
+    """The names of all tests there are."""
+    sources = [path for path in committed_files() if path.parts[0] == "tests" and path.suffix == ".py"]
+    return frozenset(name for path in sources for name in names_of_tests_in(path))
+
+
+def names_of_tests_in(path: Path) -> set[str]:
+    return set(re.findall(r"^ *def (test_\w+)\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def _tracked_by_git() -> list[Path]:
