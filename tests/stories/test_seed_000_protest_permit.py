@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -23,10 +24,11 @@ from accounts import seeds
 from accounts.models import User
 from demo.fee_service import FeeServer, Ledger
 from hms_act import Client, cli
-from tests.config.web import served
+from tests.config.web import ROOT, served
 from tests.people import agent, key_of, person
 from tests.stories import ai_validator
 from tests.stories.fixtures_001.office import until, working
+from tests.stories.pages import blocks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -278,6 +280,22 @@ def test_by_command_line_nobody_decides_what_they_have_not_seen(city, capsys):
     assert "in_review" in city.shell("liaison", "show", request)[1]
     assert city.shell("liaison", "approve", request)[0] == 0
     assert steps_of(city.ended(run)) == DONE
+
+
+def test_by_what_the_readme_says(city):
+    read = blocks(ROOT / "README.md")
+    playbook, agent_ = (block.text for block in read if block.kind == "python")
+    (commands,) = (block.text for block in read if block.text.startswith("hms-act "))
+
+    city.script("clerk", playbook)
+    city.script("validator", agent_)
+    with city.http("liaison") as liaison:
+        (request,) = liaison.get("/hitl/requests?status=pending").json()["results"]
+    ours = commands.replace("har_39a1528657a7", request["id"]).replace("show 1", f"show {request['run_id']}")
+    for command in ours.splitlines():
+        assert city.shell("liaison", *shlex.split(command)[1:])[0] == 0, command
+
+    assert steps_of(city.ended(request["run_id"])) == DONE
 
 
 def test_by_admin(city):
