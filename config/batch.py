@@ -16,15 +16,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.db import DataError, connection, models
 
 from config.guard import Moved
-from config.prepared import prepared_cursor
+from config.prepared import placed, prepared_cursor
 
 DIVISION_BY_ZERO = "22012"  # SQLSTATE
+STATEMENTS_KEPT = 500  # texts; acts have a few dozen shapes, and one more for each number of rows
+# Fields whose values psycopg takes as the model holds them.
+AS_THEY_ARE = (
+    models.CharField, models.TextField, models.IntegerField, models.BooleanField, models.FloatField,
+    models.DateTimeField, models.ForeignKey,
+)  # fmt: skip
+
+_OfKind = tuple[type[models.Model], list[models.Model]]
 
 _portable: ContextVar[bool] = ContextVar("portable", default=False)
 
@@ -125,26 +133,23 @@ def _write_at_once(batch: Batch) -> None:
     """Each update reads the one before it, which fixes their order and stops at the first miss; the main SELECT
     counts the hits, and divides by zero if one is missing, which undoes the whole statement. New rows nobody
     reads are inserted after the main SELECT, so a miss is told before any of their constraints."""
-    parts: list[str] = []
     values: list[Any] = []
-    for number, update in enumerate(batch.updates):
+    for update in batch.updates:
         kind = type(update.row)
-        shape = tuple((name, value is None) for name, value in update.guard.items())
-        parts.append(_update_sql(kind, update.fields, shape, number))
-        values += [*_values(update.row, update.fields), update.row.pk]
+        values += [*_values(update.row, _columns(kind, update.fields)), update.row.pk]
         values += [_prepared(kind, name, value) for name, value in update.guard.items() if value is not None]
-    for number, (kind, rows) in enumerate(_by_kind(batch.rows)):
-        numbered = rows[0].pk is not None
-        parts.append(_insert_sql(kind, len(rows), numbered, number))
+    new = _by_kind(batch.rows)
+    for kind, rows in new:
+        columns = _columns(kind, _inserted(kind, rows[0].pk is not None))
         for row in rows:
-            values += _values(row, _inserted(kind, numbered))
+            values += _values(row, columns)
         if batch.beside and isinstance(batch.beside[0][1], kind):
-            parts.append(_beside_sql(type(batch.beside[0][0]), number, len(batch.beside)))
             for row, owner in batch.beside:
-                values += [owner.entry_hash, *_values(row, _inserted(type(row), False))]  # type: ignore[attr-defined]
-    _execute(f"WITH {', '.join(parts)} {_all_hit(len(batch.updates))}", values)
+                beside = _columns(type(row), _inserted(type(row), False))
+                values += [owner.entry_hash, *_values(row, beside)]  # type: ignore[attr-defined]
+    _execute(_statement(*_shape(batch, new)), values)
     for row in (*batch.rows, *(row for row, _ in batch.beside)):
-        row._state.adding, row._state.db = False, connection.alias
+        row._state.adding, row._state.db = False, "default"
 
 
 def _execute(sql: str, values: list[Any]) -> None:
@@ -157,7 +162,18 @@ def _execute(sql: str, values: list[Any]) -> None:
         raise
 
 
-def _by_kind(rows: Sequence[models.Model]) -> list[tuple[type[models.Model], list[models.Model]]]:
+def _shape(batch: Batch, new: Sequence[_OfKind]) -> tuple[Any, ...]:
+    """All that the text of the statement depends on."""
+    updates = tuple(
+        (type(each.row), each.fields, tuple((name, value is None) for name, value in each.guard.items()))
+        for each in batch.updates
+    )
+    inserts = tuple((kind, len(rows), rows[0].pk is not None) for kind, rows in new)
+    beside = (type(batch.beside[0][0]), type(batch.beside[0][1]), len(batch.beside)) if batch.beside else None
+    return updates, inserts, beside
+
+
+def _by_kind(rows: Sequence[models.Model]) -> list[_OfKind]:
     """The rows by model, in the order in which the models came first."""
     found: dict[type[models.Model], list[models.Model]] = {}
     for row in rows:
@@ -168,13 +184,17 @@ def _by_kind(rows: Sequence[models.Model]) -> list[tuple[type[models.Model], lis
 # The names in these texts are of our own models and fields; every value is a parameter.
 
 
-@cache
-def _all_hit(count: int) -> str:
-    hits = " + ".join(f"(SELECT count(*) FROM hit{number})" for number in range(count)) or "0"  # noqa: S608
-    return f"SELECT 1 / (({hits}) = {count})::int"
+@lru_cache(maxsize=STATEMENTS_KEPT)
+def _statement(updates: tuple[Any, ...], inserts: tuple[Any, ...], beside: Any) -> str:
+    parts = [_update_sql(kind, fields, guard, number) for number, (kind, fields, guard) in enumerate(updates)]
+    for number, (kind, count, numbered) in enumerate(inserts):
+        parts.append(_insert_sql(kind, count, numbered, number))
+        if beside is not None and beside[1] is kind:
+            parts.append(_beside_sql(beside[0], number, beside[2]))
+    hits = " + ".join(f"(SELECT count(*) FROM hit{number})" for number in range(len(updates))) or "0"  # noqa: S608
+    return placed(f"WITH {', '.join(parts)} SELECT 1 / (({hits}) = {len(updates)})::int")
 
 
-@cache
 def _update_sql(
     kind: type[models.Model], fields: tuple[str, ...], guard: tuple[tuple[str, bool], ...], number: int
 ) -> str:
@@ -187,7 +207,6 @@ def _update_sql(
     return f'hit{number} AS (UPDATE "{table}" SET {assignments} WHERE {" AND ".join(wanted)} RETURNING 1)'  # noqa: S608
 
 
-@cache
 def _insert_sql(kind: type[models.Model], count: int, numbered: bool, number: int) -> str:
     names = _inserted(kind, numbered)
     columns = ", ".join(_column(kind, name) for name in names)
@@ -196,7 +215,6 @@ def _insert_sql(kind: type[models.Model], count: int, numbered: bool, number: in
     return f"new{number} AS ({insert} RETURNING *)"
 
 
-@cache
 def _beside_sql(kind: type[models.Model], owner: int, count: int) -> str:
     fields = [_field(kind, name) for name in _inserted(kind, False)]
     names = ", ".join(f'"{each.column}"' for each in fields)
@@ -225,9 +243,16 @@ def _column(kind: type[models.Model], name: str) -> str:
     return f'"{_field(kind, name).column}"'
 
 
-def _values(row: models.Model, names: Sequence[str]) -> list[Any]:
-    fields = [_field(type(row), name) for name in names]
-    return [each.get_db_prep_save(getattr(row, each.attname), connection) for each in fields]
+@cache
+def _columns(kind: type[models.Model], names: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
+    """(attribute, how its value is made ready; None: as it is) of each field."""
+    fields = [_field(kind, name) for name in names]
+    return tuple((each.attname, None if isinstance(each, AS_THEY_ARE) else each.get_db_prep_save) for each in fields)
+
+
+def _values(row: models.Model, columns: Sequence[tuple[str, Any]]) -> list[Any]:
+    held = row.__dict__
+    return [held[name] if ready is None else ready(held[name], connection) for name, ready in columns]
 
 
 def _prepared(kind: type[models.Model], name: str, value: Any) -> Any:

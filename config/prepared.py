@@ -7,8 +7,7 @@ into planning it (measured: nine tenths of reading one task with its run). Both 
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
@@ -20,8 +19,12 @@ from django.db.models.query import get_related_populators
 M = TypeVar("M", bound=models.Model)
 
 
-class _PreparedCursor(psycopg.Cursor[Any]):
-    """Binds on the server, and asks it to keep the plan; Django's own cursor writes the values into the text."""
+class _PreparedCursor(psycopg.RawCursor[Any]):
+    """Binds on the server, and asks it to keep the plan; Django's own cursor writes the values into the text.
+
+    It takes PostgreSQL's own placeholders: to find `%s` anew in a long text, with each call, costs as much as a
+    small statement.
+    """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         result = super().execute(query, params, **{**options, "prepare": True})
@@ -33,7 +36,7 @@ class _PreparedCursor(psycopg.Cursor[Any]):
 
 @contextmanager
 def prepared_cursor() -> Iterator[Any]:
-    """A cursor of Django's connection whose statements are prepared; elsewhere than on PostgreSQL a plain one."""
+    """A cursor of Django's connection whose statements, written by `placed`, are prepared (on PostgreSQL)."""
     if connection.vendor != "postgresql":
         with connection.cursor() as cursor:
             yield cursor
@@ -43,6 +46,14 @@ def prepared_cursor() -> Iterator[Any]:
     django.ensure_connection()
     with django._prepare_cursor(_PreparedCursor(django.connection)) as cursor:
         yield cursor
+
+
+def placed(sql: str) -> str:
+    """The text with `%s` for its values, as a `prepared_cursor` wants it here."""
+    if connection.vendor != "postgresql":
+        return sql
+    first, *others = sql.split("%s")
+    return (first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))).replace("%%", "%")
 
 
 class Param(models.Expression):
@@ -64,23 +75,37 @@ class Reading(Generic[M]):
 
     def __init__(self, make: Callable[[], models.QuerySet[M]]) -> None:
         self._make = make
-        self._compiled: dict[str, tuple[Any, str, tuple[Any, ...], Any]] = {}
+        self._compiled: _Compiled | None = None
 
     def __call__(self, **given: Any) -> list[M]:
-        if connection.vendor not in self._compiled:
-            self._compiled[connection.vendor] = self._compile()
-        compiler, sql, params, populators = self._compiled[connection.vendor]
-        with prepared_cursor() as cursor:
-            cursor.execute(sql, [self._value(param, given) for param in params])
-            rows = cursor.fetchall()
-        return list(self._instances(compiler, populators, rows))
+        if self._compiled is None or self._compiled.vendor != connection.vendor:
+            self._compiled = _Compiled(self._make())
+        return self._compiled.read(given)
 
-    def _compile(self) -> tuple[Any, str, tuple[Any, ...], Any]:
-        compiler = self._make().query.get_compiler(connection.alias)
+
+class _Compiled:
+    """The SQL of a queryset, and how its rows become instances, as the ORM's own `ModelIterable` makes them."""
+
+    def __init__(self, queryset: models.QuerySet[Any]) -> None:
+        compiler: Any = queryset.query.get_compiler(connection.alias)
         sql, params = compiler.as_sql()
         related: Any = get_related_populators
-        populators = related(compiler.klass_info, compiler.select, connection.alias)
-        return compiler, sql, tuple(params), populators
+        self.vendor = connection.vendor
+        self.sql, self.params = placed(sql), tuple(params)
+        self.compiler = compiler
+        self.converters = compiler.get_converters([column[0] for column in compiler.select])
+        self.populators = related(compiler.klass_info, compiler.select, connection.alias)
+        chosen = compiler.klass_info["select_fields"]
+        self.first, self.end = chosen[0], chosen[-1] + 1
+        self.model = compiler.klass_info["model"]
+        self.names = [column[0].target.attname for column in compiler.select[self.first : self.end]]
+        self.annotations = tuple(compiler.annotation_col_map.items())
+
+    def read(self, given: Mapping[str, Any]) -> list[Any]:
+        with prepared_cursor() as cursor:
+            cursor.execute(self.sql, [self._value(param, given) for param in self.params])
+            rows = cursor.fetchall()
+        return [self._instance(row) for row in self.compiler.apply_converters(rows, self.converters)]
 
     @staticmethod
     def _value(param: Any, given: Mapping[str, Any]) -> Any:
@@ -88,17 +113,10 @@ class Reading(Generic[M]):
             return param.output_field.get_db_prep_value(given[param.name], connection)
         return param() if callable(param) else param
 
-    @staticmethod
-    def _instances(compiler: Any, populators: Any, rows: list[Any]) -> Iterator[Any]:
-        """As the ORM's own `ModelIterable` makes them."""
-        found = compiler.klass_info
-        chosen = found["select_fields"]
-        first, end = chosen[0], chosen[-1] + 1
-        names = [column[0].target.attname for column in compiler.select[first:end]]
-        for row in copy.copy(compiler).results_iter([rows]):
-            instance = found["model"].from_db(connection.alias, names, row[first:end])
-            for populator in populators:
-                populator.populate(row, instance)
-            for name, position in compiler.annotation_col_map.items():
-                setattr(instance, name, row[position])
-            yield instance
+    def _instance(self, row: Sequence[Any]) -> Any:
+        instance = self.model.from_db(connection.alias, self.names, row[self.first : self.end])
+        for populator in self.populators:
+            populator.populate(row, instance)
+        for name, position in self.annotations:
+            setattr(instance, name, row[position])
+        return instance

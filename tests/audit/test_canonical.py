@@ -7,6 +7,7 @@ import json
 import struct
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -45,6 +46,19 @@ def test_keys_are_ordered_by_utf_16_as_in_the_example_of_rfc_8785():
         "Carriage Return", "One", "Control", "Latin Small Letter O With Diaeresis", "Euro Sign",
         "Emoji: Grinning Face", "Hebrew Letter Dalet With Dagesh",
     ]  # fmt: skip
+
+
+json_values = some.recursive(
+    some.none() | some.booleans() | some.integers(-(2**53) + 1, 2**53 - 1)
+    | some.floats(allow_nan=False, allow_infinity=False)
+    | some.text(some.characters(exclude_categories=["Cs"])) | some.text(some.characters(max_codepoint=127)),
+    lambda inner: some.lists(inner) | some.dictionaries(some.text(some.characters(max_codepoint=200)), inner),
+)  # fmt: skip
+
+
+@given(json_values)
+def test_the_short_way_for_plain_values_gives_the_bytes_of_the_library(value):
+    assert canonical(value) == rfc8785.dumps(value)
 
 
 @pytest.mark.parametrize(

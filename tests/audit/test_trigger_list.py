@@ -119,12 +119,11 @@ def test_the_rules_of_one_event_are_one_trigger_and_each_refuses_under_its_own_n
 
     assert made.name == "act_runs_task_on_update"
     assert {rule.name for rule in made.rules} >= {"act_runs_task_arrows", "act_runs_task_fence"}
+    row = recorded()
+    columns = ", ".join(f'"{f.column}"' for f in Entry._meta.concrete_fields if f.name not in {"id", "leaf_index"})
+    copy = f"INSERT INTO audit_entry (leaf_index, {columns}) SELECT 7, {columns} FROM audit_entry WHERE id = {row.pk}"
     with undone(), pytest.raises(IntegrityError, match="act_audit_entry_unplaced: an entry gets its place"):
-        row = recorded()
-        columns = ", ".join(f'"{f.column}"' for f in Entry._meta.concrete_fields if f.name not in {"id", "leaf_index"})
-        execute(
-            f"INSERT INTO audit_entry (leaf_index, {columns}) SELECT 7, {columns} FROM audit_entry WHERE id = {row.pk}"
-        )
+        execute(copy)
 
 
 @pytest.mark.django_db

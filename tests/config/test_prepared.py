@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import BigIntegerField, CharField
 
 from config import clock
-from config.prepared import Param, Reading, prepared_cursor
+from config.prepared import Param, Reading, placed, prepared_cursor
 from runs.models import Run, Task
 from tests.factories import started, steps
 
@@ -81,7 +81,7 @@ def test_its_plan_is_kept_and_nobody_elses(reading):
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%%runs_task%%'")
         kept = [text for (text,) in cursor.fetchall() if "clock_timestamp" in text and "assignee" in text]
-        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%ORDER BY%%LIMIT 1'")
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%FROM \"runs_task\"%%LIMIT 1'")
         assert cursor.fetchone() == (0,)
     assert len(kept) == 1
 
@@ -89,6 +89,6 @@ def test_its_plan_is_kept_and_nobody_elses(reading):
 def test_the_cursor_tells_the_log_of_queries_what_it_sent(django_assert_num_queries):
     for _ in range(2):
         with django_assert_num_queries(1) as sent, prepared_cursor() as cursor:
-            cursor.execute("SELECT %s", ["a"])
+            cursor.execute(placed("SELECT %s"), ["a"])
             assert cursor.fetchone() == ("a",)
         assert sent[0]["sql"].startswith("SELECT")
