@@ -14,19 +14,28 @@ from playbooks import json_schema, schema
 from playbooks.definition import (
     Branch,
     Call,
+    Child,
     Definition,
+    Foreach,
     Form,
+    Handler,
+    Jump,
     Option,
+    Parallel,
+    Reaction,
     RetryPolicy,
     RetryRule,
+    Shape,
     Step,
     StepKind,
+    Switch,
     Timeouts,
+    Wait,
 )
 from playbooks.schema import KIND_WORDS, ROLE_PREFIXES
 
 PREFIX_OF = {kind: prefix for prefix, kind in ROLE_PREFIXES.items()}
-FAN_SETTINGS = ("max_concurrency", "tolerated_failure_count", "tolerated_failure_percentage")
+FAN_FIELDS = ("max_concurrency", "tolerated_failure_count", "tolerated_failure_percentage")
 
 
 def definition_of(
@@ -70,8 +79,8 @@ class _Builder:
         step_id = part.id or part.name or self._new_id(kind)
         if isinstance(part, schema.PerformedPart):
             return self._performed(part, kind, step_id)
-        branches, settings = self._composite(part)
-        return Step(id=step_id, kind=kind, branches=branches, settings=settings, **_common(part))
+        branches, shape = self._composite(part)
+        return Step(id=step_id, kind=kind, branches=branches, shape=shape, **_common(part), **self._reactions(part))
 
     def _new_id(self, kind: StepKind) -> str:
         number = 1
@@ -98,6 +107,7 @@ class _Builder:
             severity=part.severity or defaults.severity,
             priority=part.priority or defaults.priority,
             **_common(part),
+            **self._reactions(part),
         )
 
     def _role(self, part: schema.PerformedPart, kind: StepKind, step_id: str) -> str:
@@ -126,22 +136,31 @@ class _Builder:
 
     # --- Steps that shape the run ---
 
-    def _composite(self, part: schema.StepPart) -> tuple[tuple[Branch, ...], dict[str, Any]]:
+    def _composite(self, part: schema.StepPart) -> tuple[tuple[Branch, ...], Shape | None]:
         match part:
             case schema.ParallelStep():
-                how = {"join": part.join or "ALL", "on_branch_failure": part.on_branch_failure or "FAIL_FAST"}
-                return self._parallel_branches(part), {**how, **_given(part, FAN_SETTINGS)}
+                how = _given(part, ("join", "on_branch_failure", *FAN_FIELDS))
+                return self._parallel_branches(part), Parallel(**how)
             case schema.ForeachStep():
-                body = Branch("each", self.block(part))
-                return (body,), {"items": part.items} | _given(part, FAN_SETTINGS)
+                return (Branch("each", self.block(part)),), Foreach(part.items, **_given(part, FAN_FIELDS))
             case schema.SwitchStep():
-                return self._blocks(part.cases, "case"), {}
+                return self._blocks(part.cases, "case"), Switch(part.on or "")
             case schema.WaitStep():
-                return (), _given(part, ("duration", "until", "signal"))
+                return (), Wait(**_given(part, ("duration", "until", "signal", "timeout")))
             case schema.PlaybookStep():
-                child = {"playbook": part.playbook, "parent_close_policy": part.parent_close_policy or "TERMINATE"}
-                return (), {**child, **_given(part, ("version",))}
-        return (), {}  # governance: what it checks is not the document's to say
+                return (), Child(part.playbook, **_given(part, ("version", "parent_close_policy")))
+        return (), None  # governance: what it checks is not the document's to say
+
+    def _reactions(self, part: schema.StepPart) -> dict[str, Any]:
+        """What a failure and a rejection do, where the document says it."""
+        given = {"on_failure": part.on_failure, "on_reject": part.on_reject}
+        return {name: self._reaction(reaction) for name, reaction in given.items() if reaction is not None}
+
+    def _reaction(self, part: Any) -> Reaction:
+        if not isinstance(part, schema.DetourPart):
+            word: Reaction = part
+            return word
+        return Jump(part.to) if part.to is not None else Handler(self.block(part), part.then or "FAIL_RUN")
 
     def _parallel_branches(self, part: schema.ParallelStep) -> tuple[Branch, ...]:
         if part.branches is not None:
@@ -157,8 +176,8 @@ class _Builder:
             while part.key is None and key in taken:
                 key += "-"
             taken.add(key)
-            when = (part.when or "") if isinstance(part, schema.CasePart) else ""
-            branches.append(Branch(key, self.block(part), when))
+            holds = _given(part, ("when", "case")) if isinstance(part, schema.CasePart) else {}
+            branches.append(Branch(key, self.block(part), **holds))
         return tuple(branches)
 
 
@@ -167,22 +186,8 @@ _KIND_OF_MODEL = {model: kind for kind, model in schema.STEP_MODELS.items()}
 
 def _common(part: schema.StepPart) -> dict[str, Any]:
     """The fields that every step may have. A field left out is left to the Definition's own default."""
-    given = _given(
-        part,
-        (
-            *(
-                "title",
-                "description",
-                "timeout_policy",
-                "max_minutes",
-                "effect",
-                "on_failure",
-                "on_reject",
-                "on_exhausted",
-            ),
-            *("when", "input", "output", "compensate"),
-        ),
-    )
+    names = ("title", "description", "timeout_policy", "max_minutes", "effect", "on_exhausted")
+    given = _given(part, (*names, "when", "input", "output", "compensate"))
     if part.token_ttl is not None:
         given["token_ttl_seconds"] = part.token_ttl
     if part.retries is not None:

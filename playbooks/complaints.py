@@ -34,12 +34,14 @@ _NOUNS: Mapping[type[schema.Part], str] = {
     schema.OptionPart: "an option",
     schema.BranchPart: "a branch",
     schema.CasePart: "a case",
+    schema.DetourPart: "a branch to other steps",
     schema.WebFormPart: "the web form",
 }
 _PARTS_BY_TAG: Mapping[str, type[schema.Part]] = {
     **{f"{kind.value} step": model for kind, model in schema.STEP_MODELS.items()},
     "retry policy": schema.RetryPolicyPart,
     "option with a label": schema.OptionPart,
+    "other steps": schema.DetourPart,
 }
 _PARTS_BY_KEY: Mapping[str, type[schema.Part]] = {
     "retry_rules": schema.RetryRulePart,
@@ -49,7 +51,7 @@ _PARTS_BY_KEY: Mapping[str, type[schema.Part]] = {
     "web_form": schema.WebFormPart,
 }
 _PARTS = {**_PARTS_BY_TAG, **_PARTS_BY_KEY}
-_TAGS = {*_PARTS_BY_TAG, "number of retries", "option key", "join word", "number of branches"}
+_TAGS = {*_PARTS_BY_TAG, "number of retries", "option key", "join word", "number of branches", "reaction word"}
 _OTHER_WORDS = {
     "max_retries": "retries",
     "retry": "retries",

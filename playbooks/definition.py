@@ -3,7 +3,8 @@
 
 A document (JSON or YAML, `playbooks/parse.py`) becomes a `Definition` at the edge; everything inside,
 the engine first of all, reads only these values. They are data: no ORM, no clock, no settings.
-Durations are seconds. A block is a tuple of steps; composite steps hold blocks.
+Durations are seconds. A block is a tuple of steps; composite steps hold blocks. Step ids are unique in a definition,
+and no block holds itself, so an id alone says where a step stands (`Definition.places`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ class StepKind(StrEnum):
     WAIT = "wait"
     PLAYBOOK = "playbook"  # a child run
 
+
+MAX_NESTING = 8
+"""How deep steps may stand in steps; those of the playbook itself are the first level."""
 
 PERFORMED_KINDS = frozenset({StepKind.AGENT, StepKind.HUMAN, StepKind.SERVICE})
 """Kinds that one performer carries out as a task. The others only shape the run."""
@@ -78,13 +82,96 @@ class Option:
     ends: Literal["", "fail"] = ""
 
 
+# Steps of steps -------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
     """One block inside a composite step: a parallel branch, a switch case, a foreach body."""
 
     key: str
     steps: tuple[Step, ...]
-    when: str = ""
+    when: str = ""  # of a case: a CEL condition
+    case: str = ""  # of a case: the outcome of the step that the switch is `on`
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Its branches run side by side. Tolerated failures go with the join ALL."""
+
+    join: Literal["ALL", "ANY", "ALL_DONE"] | int = "ALL"  # a number: so many have to pass
+    on_branch_failure: Literal["FAIL_FAST", "WAIT_ALL"] = "FAIL_FAST"  # once the join cannot be met any more
+    max_concurrency: int | None = None
+    tolerated_failure_count: int | None = None
+    tolerated_failure_percentage: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreach:
+    """Its one branch runs for each item; it fails as soon as more items have failed than are tolerated."""
+
+    items: str  # CEL, gives a list
+    max_concurrency: int | None = None
+    tolerated_failure_count: int | None = None
+    tolerated_failure_percentage: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Its first branch that holds runs; a last one without condition always holds."""
+
+    on: str = ""  # the id of the earlier step whose outcome `Branch.case` means
+
+    def condition(self, case: Branch) -> str:
+        """In CEL; "" for the default."""
+        return f'steps["{self.on}"].outcome == "{case.case}"' if case.case else case.when
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """For a while, until a moment, or for a signal: one of the three is given."""
+
+    duration: int | None = None  # seconds
+    until: str = ""  # a moment in ISO 8601 with its offset, or CEL that gives one
+    signal: str = ""
+    timeout: int | None = None  # seconds after which a signal that has not come is a failure
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A run of another playbook, in Temporal's words; the step's `input` is its payload."""
+
+    playbook: str
+    version: int | None = None  # None: the newest published
+    parent_close_policy: Literal["TERMINATE", "ABANDON", "REQUEST_CANCEL"] = "TERMINATE"
+
+
+Shape = Parallel | Foreach | Switch | Wait | Child
+
+
+# When a step fails ----------------------------------------------------------------------------------------
+
+Ending = Literal["FAIL_RUN", "CONTINUE", "SKIP_DOWNSTREAM"]
+"""FAIL_RUN hands the failure on to the step around, whose join may bear it; at the top it ends the run failed.
+SKIP_DOWNSTREAM leaves out the rest of the block, which then counts as passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """BRANCH to a later step of the same block; those between are skipped."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """BRANCH to steps of its own, and then do what `then` says. If one of them fails, the failure goes on."""
+
+    steps: tuple[Step, ...]
+    then: Ending = "FAIL_RUN"
+
+
+Reaction = Ending | Jump | Handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +193,44 @@ class Step:
     max_minutes: int | None = None
     token_ttl_seconds: int | None = None
     effect: Literal["keyed", "query_first", "once"] = "keyed"
-    on_failure: str = "FAIL_RUN"
-    on_reject: str = "FAIL_RUN"
+    on_failure: Reaction = "FAIL_RUN"
+    on_reject: Reaction = "FAIL_RUN"
     on_exhausted: Literal["FAIL", "INCIDENT"] = "FAIL"
     when: str = ""
     input: Mapping[str, Any] | None = None
     output: Mapping[str, Any] | None = None
     compensate: Call | None = None
     branches: tuple[Branch, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)  # what only one composite kind knows (join, items …)
+    shape: Shape | None = None  # of a composite step, a wait and a child run: what only its kind knows
+
+    @property
+    def undoing(self) -> Step:
+        """The service step that undoes this one by its `compensate`, under the same retries and clocks."""
+        assert self.compensate is not None, f"{self.id} has no compensate"
+        return Step(
+            id=self.id,
+            kind=StepKind.SERVICE,
+            role=self.role if self.kind is StepKind.SERVICE else f"svc:{self.id}",
+            call=self.compensate,
+            title=self.title,
+            priority=self.priority,
+            retries=self.retries,
+            timeouts=self.timeouts,
+            effect=self.effect,
+            on_exhausted="INCIDENT",
+        )
+
+    def handlers(self) -> Iterator[tuple[str, Handler]]:
+        """The steps that run when this one has failed or was rejected, each with the name of its field."""
+        if isinstance(self.on_failure, Handler):
+            yield "on_failure", self.on_failure
+        if isinstance(self.on_reject, Handler):
+            yield "on_reject", self.on_reject
+
+    def blocks(self) -> Iterator[tuple[str, tuple[Step, ...]]]:
+        """Every list of steps inside, with the key of its branch or the field of its handler."""
+        yield from ((branch.key, branch.steps) for branch in self.branches)
+        yield from ((name, handler.steps) for name, handler in self.handlers())
 
     def ends_failed(self, outcome: str) -> bool:
         """Whether `outcome` is a verdict that ends the run failed: FAIL, or an option marked `ends: fail`."""
@@ -136,6 +252,15 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A step, and where it stands in its list of steps."""
+
+    step: Step
+    block: tuple[Step, ...]
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
     id: str
     steps: tuple[Step, ...]
@@ -144,19 +269,22 @@ class Definition:
     payload_schema: Mapping[str, Any] | None = None
     run_timeout: int | None = None  # seconds for the whole run
     form: Form = field(default_factory=Form)
+    places: Mapping[str, Place] = field(init=False, repr=False, compare=False)  # by step id
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", {place.step.id: place for place in _places(self.steps)})
 
     def walk(self) -> Iterator[Step]:
-        """Every step, in document order, those inside composite steps included."""
-        pending = list(reversed(self.steps))
-        while pending:
-            step = pending.pop()
-            yield step
-            inner = [child for branch in step.branches for child in branch.steps]
-            pending.extend(reversed(inner))
+        """Every step, in document order, those inside other steps included."""
+        return (place.step for place in self.places.values())
 
     def step(self, step_id: str) -> Step:
         """Raises KeyError if no step has this id."""
-        for step in self.walk():
-            if step.id == step_id:
-                return step
-        raise KeyError(step_id)
+        return self.places[step_id].step
+
+
+def _places(block: tuple[Step, ...]) -> Iterator[Place]:
+    for index, step in enumerate(block):
+        yield Place(step, block, index)
+        for _, inner in step.blocks():
+            yield from _places(inner)

@@ -14,12 +14,37 @@ from typing import Any
 
 import rfc8785
 
-from playbooks.definition import Branch, Call, Definition, Form, Option, RetryPolicy, Step, StepKind, Timeouts
+from playbooks.definition import (
+    Branch,
+    Call,
+    Child,
+    Definition,
+    Foreach,
+    Form,
+    Handler,
+    Jump,
+    Option,
+    Parallel,
+    RetryPolicy,
+    Shape,
+    Step,
+    StepKind,
+    Switch,
+    Timeouts,
+    Wait,
+)
 
 _PLAIN_FIELDS = (
     *("title", "description", "severity", "priority", "timeout_policy", "max_minutes", "effect"),
-    *("on_failure", "on_reject", "on_exhausted", "when", "input", "output", "form", "policy"),
+    *("on_exhausted", "when", "input", "output", "form", "policy"),
 )
+_DEFAULT_SHAPES: Mapping[type, Shape] = {
+    Parallel: Parallel(),
+    Foreach: Foreach(items=""),
+    Switch: Switch(),
+    Wait: Wait(),
+    Child: Child(playbook=""),
+}
 
 
 def to_document(definition: Definition) -> dict[str, Any]:
@@ -54,7 +79,11 @@ def _step(step: Step) -> dict[str, Any]:
         document["timeouts"] = _unlike_default(step.timeouts, Timeouts())
     if step.token_ttl_seconds is not None:
         document["token_ttl"] = step.token_ttl_seconds
-    return document | _unlike_default(step, default, _PLAIN_FIELDS) | dict(step.settings) | _blocks(step)
+    if step.shape is not None:
+        document |= _unlike_default(step.shape, _DEFAULT_SHAPES[type(step.shape)])
+    document |= _unlike_default(step, default, _PLAIN_FIELDS) | _blocks(step)
+    reactions = _unlike_default(step, default, ("on_failure", "on_reject"))
+    return document | {name: _reaction(reaction) for name, reaction in reactions.items()}
 
 
 def _call(call: Call) -> dict[str, Any]:
@@ -93,8 +122,17 @@ def _blocks(step: Step) -> dict[str, Any]:
 
 
 def _branch(branch: Branch) -> dict[str, Any]:
-    when = {"when": branch.when} if branch.when else {}
-    return {"key": branch.key, **when, "steps": [_step(step) for step in branch.steps]}
+    holds = _unlike_default(branch, Branch("", ()), ("when", "case"))
+    return {"key": branch.key, **holds, "steps": [_step(step) for step in branch.steps]}
+
+
+def _reaction(reaction: Any) -> Any:
+    match reaction:
+        case Jump(to):
+            return {"to": to}
+        case Handler(steps):
+            return {"steps": [_step(step) for step in steps]} | _unlike_default(reaction, Handler(()), ("then",))
+    return reaction
 
 
 def _unlike_default(value: Any, default: Any, names: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from config.errors import Problem
-from playbooks.definition import Branch, Definition, Step, StepKind
+from playbooks.definition import Call, Definition, Step, StepKind
 from playbooks.places import Path, did_you_mean, path_text, shown
 
 
@@ -69,10 +69,12 @@ def _steps(block: tuple[Step, ...], path: Path) -> Iterator[tuple[Path, Step]]:
         at = (*path, position)
         yield at, step
         for number, branch in enumerate(step.branches):
-            yield from _steps(branch.steps, (*at, *_block_path(step, number, branch)))
+            yield from _steps(branch.steps, (*at, *_block_path(step, number)))
+        for field, handler in step.handlers():
+            yield from _steps(handler.steps, (*at, field, "steps"))
 
 
-def _block_path(step: Step, number: int, branch: Branch) -> Path:
+def _block_path(step: Step, number: int) -> Path:
     if step.kind is StepKind.FOREACH:
         return ("steps",)
     return ("branches" if step.kind is StepKind.PARALLEL else "cases", number, "steps")
@@ -85,7 +87,9 @@ def _step_problems(step: Step, known_calls: Collection[str]) -> Iterator[tuple[s
     for field, missing in NOT_BUILT_FIELDS.items():
         if getattr(step, field) != getattr(default, field):
             yield field, *_sentences(step, missing)
-    yield from _call_problems(step, known_calls)
+    if step.kind is StepKind.SERVICE:
+        yield from _call_problems(step, "call", step.call, known_calls)
+    yield from _call_problems(step, "compensate", step.compensate, known_calls)
     if step.retries.maximum_attempts == 0 and step.timeouts.schedule_to_close is None:
         message = f"The step {shown(step.id)} would be retried without end."
         yield "retries", message, "Limit `maximum_attempts`, or set `timeouts.schedule_to_close`."
@@ -95,10 +99,13 @@ def _sentences(step: Step, missing: NotBuilt) -> tuple[str, str]:
     return f"This version of HMS-ACT cannot {missing.what}; the step {shown(step.id)} asks for it.", missing.remedy
 
 
-def _call_problems(step: Step, known_calls: Collection[str]) -> Iterator[tuple[str, str, str]]:
+def _call_problems(
+    step: Step, field: str, call: Call | None, known_calls: Collection[str]
+) -> Iterator[tuple[str, str, str]]:
     """Only calls of services are looked up: those of agents and people are words for their readers."""
-    if step.kind is not StepKind.SERVICE or step.call is None or step.call.action in known_calls:
+    if call is None or call.action in known_calls:
         return
-    message = f"No service offers the action {shown(step.call.action)}, which the step {shown(step.id)} calls."
-    ask = "See which actions are installed; or give a role and no call, then a client of that role does the step."
-    yield "call", message, f"{did_you_mean(step.call.action, sorted(known_calls))} {ask}".strip()
+    message = f"No service offers the action {shown(call.action)}, which the step {shown(step.id)} calls."
+    ask = "See which actions are installed"
+    ask += "; or give a role and no call, then a client of that role does the step." if field == "call" else "."
+    yield field, message, f"{did_you_mean(call.action, sorted(known_calls))} {ask}".strip()

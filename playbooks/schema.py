@@ -292,6 +292,45 @@ Options = Annotated[
 # --- Steps ----------------------------------------------------------------------------------------
 
 
+class BlockPart(Part):
+    """A list of steps, under either name."""
+
+    steps: Annotated[list[AnyStep] | None, Field(description="The steps, in order.")] = None
+    tasks: Annotated[list[AnyStep] | None, Field(description="Another word for `steps`.")] = None
+
+
+class DetourPart(BlockPart):
+    """Where the run branches to: a later step beside this one, or steps of its own."""
+
+    to: Annotated[
+        Slug | None, Field(description="A later step of the same list; those between are skipped.", examples=["Close"])
+    ] = None
+    then: Annotated[
+        Literal["FAIL_RUN", "CONTINUE", "SKIP_DOWNSTREAM"] | None,
+        Field(description="What follows the steps. Default: FAIL_RUN."),
+    ] = None
+
+
+def _no_bare_branch(value: Any) -> Any:
+    if value == "BRANCH":
+        remedy = "Write `{to: <a later step>}`, or `{steps: […], then: CONTINUE}`."
+        raise Flawed(Flaw((), "BRANCH alone does not say where to.", remedy))
+    return value
+
+
+def _reaction_noun(value: Any) -> str:
+    return "other steps" if isinstance(value, Mapping) else "reaction word"
+
+
+Reaction = Annotated[
+    Annotated[DetourPart, Tag("other steps")]
+    | Annotated[
+        Literal["FAIL_RUN", "CONTINUE", "SKIP_DOWNSTREAM"], BeforeValidator(_no_bare_branch), Tag("reaction word")
+    ],
+    Discriminator(_reaction_noun),
+]
+
+
 class StepPart(Part):
     """What every step may have."""
 
@@ -334,12 +373,12 @@ class StepPart(Part):
         Field(description="How long a claim holds without renewal: seconds, or a duration.", examples=["15m"]),
     ] = None
     on_failure: Annotated[
-        Literal["FAIL_RUN", "CONTINUE", "SKIP_DOWNSTREAM", "BRANCH"] | None,
-        Field(description="What a failed step does to its run."),
+        Reaction | None,
+        Field(description="What a failed step does to what is around it.", examples=["CONTINUE"]),
     ] = None
     on_reject: Annotated[
-        Literal["FAIL_RUN", "CONTINUE", "SKIP_DOWNSTREAM", "BRANCH"] | None,
-        Field(description="What a rejection does to the run."),
+        Reaction | None,
+        Field(description="The same for a rejection.", examples=[{"to": "Tell-Applicant"}]),
     ] = None
     on_exhausted: Annotated[
         Literal["FAIL", "INCIDENT"] | None, Field(description="What follows when every attempt has failed.")
@@ -427,13 +466,6 @@ class GovernanceStep(StepPart):
     action: Annotated[Literal["enforce"] | None, Field(description="The one thing it does.")] = None
 
 
-class BlockPart(Part):
-    """A list of steps, under either name."""
-
-    steps: Annotated[list[AnyStep] | None, Field(description="The steps, in order.")] = None
-    tasks: Annotated[list[AnyStep] | None, Field(description="Another word for `steps`.")] = None
-
-
 class BranchPart(BlockPart):
     """One branch of a parallel step."""
 
@@ -447,6 +479,9 @@ class CasePart(BlockPart):
     when: Annotated[
         Condition | None,
         Field(description="A CEL condition; the first case that holds runs.", examples=["payload.crowd > 500"]),
+    ] = None
+    case: Annotated[
+        Key | None, Field(description="An outcome of the step that the switch is `on`.", examples=["defer"])
     ] = None
 
 
@@ -503,6 +538,10 @@ class SwitchStep(StepPart):
     """The first case whose condition holds."""
 
     type: Literal["switch"]
+    on: Annotated[
+        Slug | None,
+        Field(description="The earlier step whose outcome each `case` names.", examples=["Human-Approve"]),
+    ] = None
     cases: Annotated[
         list[CasePart],
         AfterValidator(_unique_keys),
@@ -523,6 +562,9 @@ class WaitStep(StepPart):
         ),
     ] = None
     signal: Annotated[Key | None, Field(description="The name of the signal.", examples=["payment-received"])] = None
+    timeout: Annotated[
+        WholeSeconds | None, Field(description="With `signal`: the step fails if none has come by then.")
+    ] = None
 
 
 class PlaybookStep(StepPart):
@@ -595,7 +637,8 @@ class Document(BlockPart):
     web_form: WebFormPart | None = None
 
 
-for _model in (BlockPart, BranchPart, CasePart, ParallelStep, ForeachStep, SwitchStep, Document):
+_OF_STEPS: tuple[type[Part], ...] = (BlockPart, DetourPart, BranchPart, CasePart, *STEP_MODELS.values(), Document)
+for _model in _OF_STEPS:
     _model.model_rebuild()
 
 

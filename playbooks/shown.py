@@ -80,8 +80,8 @@ def roles_of(definition: Definition) -> list[RoleShown]:
 def _steps(block: Sequence[Step], depth: int = 0, branch: str = "") -> Iterator[StepShown]:
     for step in block:
         yield StepShown(step, depth, branch, _call(step), retries_in_words(step.retries), tuple(_clocks(step)))
-        for inner in step.branches:
-            yield from _steps(inner.steps, depth + 1, inner.key)
+        for name, inner in step.blocks():
+            yield from _steps(inner, depth + 1, name)
 
 
 def _call(step: Step) -> str:

@@ -16,7 +16,7 @@ CONDITIONS = st.sampled_from(["payload.crowd > 500", "true", 'steps["a"].outcome
 SECONDS = st.integers(1, 10**6) | st.sampled_from(["15m", "1h30m", "PT15M", "P2D", "1w2d"])
 INTERVALS = SECONDS | st.floats(0.001, 10**6) | st.just("1.5s")
 LEVELS = st.sampled_from(["low", "medium", "high", "critical"])
-REACTIONS = st.sampled_from(["FAIL_RUN", "CONTINUE", "SKIP_DOWNSTREAM", "BRANCH"])
+ENDINGS = st.sampled_from(["FAIL_RUN", "CONTINUE", "SKIP_DOWNSTREAM"])
 
 
 def some(required=None, **optional):
@@ -75,8 +75,8 @@ COMMON = {
     "timeout_policy": st.sampled_from(["RETRY", "FAIL_RUN", "ALERT_ONLY"]),
     "max_minutes": st.integers(1, 1000),
     "token_ttl": SECONDS,
-    "on_failure": REACTIONS,
-    "on_reject": REACTIONS,
+    "on_failure": ENDINGS,
+    "on_reject": ENDINGS,
     "on_exhausted": st.sampled_from(["FAIL", "INCIDENT"]),
     "compensate": CALLS,
     "effect": st.sampled_from(["keyed", "query_first", "once"]),
@@ -96,8 +96,8 @@ PERFORMED_STEPS = st.one_of(
     performed({"type": st.sampled_from(["service", "script"])}, role=WORDS.map("svc:{}".format), call=CALLS),
     performed({"service": WORDS, "action": WORDS}, role=WORDS.map("svc:{}".format)),
 )
-FAN = {
-    "max_concurrency": st.integers(1, 9),
+CONCURRENCY = {"max_concurrency": st.integers(1, 9)}
+FAN = CONCURRENCY | {
     "tolerated_failure_count": st.integers(0, 9),
     "tolerated_failure_percentage": st.floats(0, 100) | st.integers(0, 100),
 }
@@ -113,14 +113,18 @@ def _composites(steps):
     cases = st.lists(st.builds(lambda block, when: {"when": when, "tasks": block}, blocks, CONDITIONS), max_size=2)
     cases = st.builds(lambda first, last: [*first, _without_when(last)], cases, st.just({"key": "else", "steps": []}))
     join = st.sampled_from(["ALL", "ANY", "ALL_DONE", 1])
+    handled = some({"steps": blocks}, then=ENDINGS)
     return st.one_of(
+        some({"type": st.just("agent")}, **COMMON | {"on_failure": handled, "on_reject": handled}),
+        some({"type": st.just("wait"), "duration": SECONDS}, **COMMON | {"on_failure": handled}),
         some({"layer": st.just("GovernanceLayer"), "action": st.just("enforce")}, **COMMON),
-        some({"type": st.just("parallel"), "branches": branches}, join=join, **COMMON, **FAN),
+        some({"type": st.just("parallel"), "branches": branches}, join=st.just("ALL"), **COMMON, **FAN),
+        some({"type": st.just("parallel"), "branches": branches}, join=join, **COMMON, **CONCURRENCY),
         some({"type": st.just("parallel"), "tasks": st.lists(steps, min_size=1, max_size=2)}, join=join, **COMMON),
         some({"type": st.just("foreach"), "items": CONDITIONS, "steps": blocks}, **COMMON, **FAN),
         some({"type": st.just("switch"), "cases": cases}, **COMMON),
         some({"type": st.just("wait"), "duration": SECONDS}, **COMMON),
-        some({"type": st.just("wait"), "signal": WORDS}, **COMMON),
+        some({"type": st.just("wait"), "signal": WORDS}, timeout=SECONDS, **COMMON),
         some({"type": st.just("wait"), "until": st.just("2026-06-01T09:00:00Z")}, **COMMON),
         some({"type": st.just("playbook"), "playbook": WORDS}, version=st.integers(1, 9), **COMMON),
     )
@@ -132,7 +136,8 @@ def _named(document):
     pending = [*document.get("steps", []), *document.get("tasks", [])]
     while pending:
         step = pending.pop()
-        blocks = [step, *(step.get("branches") or []), *(step.get("cases") or [])]
+        detours = [step[key] for key in ("on_failure", "on_reject") if isinstance(step.get(key), dict)]
+        blocks = [step, *(step.get("branches") or []), *(step.get("cases") or []), *detours]
         pending += [inner for block in blocks for key in ("steps", "tasks") for inner in block.get(key) or []]
         if step.get("type") not in ("parallel", "foreach", "switch", "wait", "playbook") and "layer" not in step:
             step["id" if count % 2 else "name"] = f"step-{count}"

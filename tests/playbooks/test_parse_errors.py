@@ -6,6 +6,7 @@ import json
 import pytest
 
 from playbooks import source
+from playbooks.definition import MAX_NESTING
 from playbooks.parse import DocumentInvalid, DocumentUnparseable, parse, parse_data
 
 
@@ -266,9 +267,116 @@ INVALID = {
         "steps:\n- {id: x, type: wait, until: '2026-06-01T09:00:00'}\n",
         ("steps[0].until", 2, '"2026-06-01T09:00:00" has no time zone.', "-04:00"),
     ),
+    "a time limit on a wait that has its end": (
+        "steps:\n- {id: x, type: wait, duration: 1, timeout: 5}\n",
+        ("steps[0].timeout", 2, "`timeout` goes with `signal`.", "Leave it out."),
+    ),
+    "failures tolerated where one pass is enough": (
+        "steps:\n- id: x\n  type: parallel\n  join: ANY\n  tolerated_failure_count: 1\n"
+        "  tasks: [{id: y, type: agent}]\n",
+        ("steps[0].tolerated_failure_count", 5, "`tolerated_failure_count` goes with the join ALL.", "Leave it out."),
+    ),
+    "a case with two conditions": (
+        "steps:\n- {id: h, type: hitl}\n- id: x\n  type: switch\n  on: h\n  cases:\n"
+        "  - {case: PASS, when: a, steps: []}\n",
+        ("steps[1].cases[0].case", 7, "Both `when` and `case` are given.", "Keep one"),
+    ),
+    "an outcome of nothing": (
+        "steps:\n- id: x\n  type: switch\n  cases:\n  - {case: PASS, steps: []}\n",
+        ("steps[0].cases[0].case", 5, "`case` is an outcome, and `on` does not say of which step.", "`on`"),
+    ),
+    "an outcome twice": (
+        "steps:\n- {id: h, type: hitl}\n- id: x\n  type: switch\n  on: h\n  cases:\n"
+        "  - {case: PASS, steps: []}\n  - {case: PASS, steps: []}\n",
+        ("steps[1].cases[1].case", 8, 'An earlier case is "PASS" already.', "The first one runs"),
+    ),
+    "an outcome that the step does not have": (
+        "steps:\n- {id: h, type: hitl, options: [defer]}\n- id: x\n  type: switch\n  on: h\n  cases:\n"
+        "  - {case: deferr, steps: []}\n",
+        ("steps[1].cases[0].case", 7, '"deferr" is not an outcome of the step "h".', "Did you mean `defer`?"),
+    ),
+    "a switch on a step that comes later": (
+        "steps:\n- id: x\n  type: switch\n  on: h\n  cases:\n  - {case: PASS, steps: []}\n- {id: h, type: hitl}\n",
+        ("steps[0].on", 4, 'No earlier step that ends with an outcome is called "h".', "before the switch"),
+    ),
+    "a switch on a step without an outcome": (
+        "steps:\n- {id: w, type: wait, duration: 1}\n- id: x\n  type: switch\n  on: w\n  cases:\n"
+        "  - {case: PASS, steps: []}\n",
+        ("steps[1].on", 5, 'No earlier step that ends with an outcome is called "w".', "before the switch"),
+    ),
+    "a switch on a step, but no outcome": (
+        "steps:\n- {id: h, type: hitl}\n- id: x\n  type: switch\n  on: h\n  cases:\n  - {when: a, steps: []}\n",
+        ("steps[1].on", 5, "`on` goes with cases that name an outcome.", "leave `on` out"),
+    ),
+    "a branch to nowhere": (
+        "steps:\n- id: x\n  type: agent\n  on_failure: BRANCH\n",
+        ("steps[0].on_failure", 4, "BRANCH alone does not say where to.", "`{to: <a later step>}`"),
+    ),
+    "a branch that is empty": (
+        "steps:\n- id: x\n  type: agent\n  on_failure: {then: CONTINUE}\n",
+        ("steps[0].on_failure", 4, "Nothing says where the run branches to.", "`{to: …}`"),
+    ),
+    "a branch to two places": (
+        "steps:\n- id: x\n  type: agent\n  on_reject: {to: y, steps: []}\n- {id: y, type: agent}\n",
+        ("steps[0].on_reject.steps", 4, "The run would branch to several places: `to`, `steps`.", "Keep one"),
+    ),
+    "a branch to a later step that says what follows": (
+        "steps:\n- id: x\n  type: agent\n  on_reject: {to: y, then: CONTINUE}\n- {id: y, type: agent}\n",
+        ("steps[0].on_reject.then", 4, "`then` goes with `steps`.", "Leave it out"),
+    ),
+    "a branch backwards": (
+        "steps:\n- {id: y, type: agent}\n- id: x\n  type: agent\n  on_reject: {to: y}\n",
+        ("steps[1].on_reject.to", 5, 'No later step of the same list is called "y".', "after this one"),
+    ),
+    "a branch to another list": (
+        "steps:\n- id: x\n  type: agent\n  on_failure: {to: z}\n"
+        "- {type: foreach, items: a, steps: [{id: z, type: agent}]}\n",
+        ("steps[0].on_failure.to", 4, 'No later step of the same list is called "z".', "in the same list"),
+    ),
+    "a branch from one task of a group to another": (
+        "steps:\n- type: parallel\n  tasks:\n  - {id: x, type: agent, on_failure: {to: z}}\n  - {id: z, type: agent}\n",
+        ("steps[0].tasks[0].on_failure.to", 4, 'No later step of the same list is called "z".', "in the same list"),
+    ),
+    "a fault in the steps of a branch": (
+        "steps:\n- id: x\n  type: agent\n  on_failure:\n    steps:\n    - {id: y, type: agent, max_minutes: 0}\n",
+        ("steps[0].on_failure.steps[0].max_minutes", 6, "`max_minutes` is 0.", "It has to be at least 1."),
+    ),
+    "an id twice, the second in the steps of a branch": (
+        "steps:\n- id: x\n  type: agent\n  on_failure:\n    steps:\n    - {id: x, type: agent}\n",
+        ("steps[0].on_failure.steps[0].id", 6, 'The step id "x" is used twice: steps[0] has it too.', "own id"),
+    ),
+    "ids too long to stand in each other": (
+        f"steps:\n- id: {'x' * 100}\n  type: foreach\n  items: a\n  steps:\n  - id: {'y' * 97}\n    type: foreach\n"
+        "    items: a\n    steps:\n    - {id: four, type: agent}\n",
+        (
+            "steps[0].steps[0].steps[0]",
+            10,
+            "The ids of this step and of those around it have 201 characters together.",
+            "At most 200",
+        ),
+    ),
     "a list for a playbook": ("- id: x\n", ("", 1, "A playbook is a mapping of fields, not", "Begin with")),
     "words for a playbook": ("please approve\n", ("", 1, "A playbook is a mapping of fields, not", "Begin with")),
 }
+
+
+def nested(levels):
+    step = {"id": "in", "type": "agent"}
+    for level in range(levels - 1):
+        step = {"id": f"s{level}", "type": "foreach", "items": "payload.x", "steps": [step]}
+    return {"id": "p", "steps": [step]}
+
+
+def test_steps_stand_in_steps_eight_levels_deep_and_no_deeper():
+    assert parse_data(nested(MAX_NESTING)).definition.step("in")
+
+    for levels in (MAX_NESTING + 1, MAX_NESTING + 5):
+        with pytest.raises(DocumentInvalid) as refused:
+            parse_data(nested(levels))
+        (problem,) = refused.value.errors
+        assert problem.path == "steps[0]" + ".steps[0]" * MAX_NESTING
+        assert problem.message == "Steps stand in steps more than 8 levels deep."
+        assert "`playbook`" in problem.remedy
 
 
 @pytest.mark.parametrize("case", INVALID.values(), ids=INVALID)

@@ -6,13 +6,20 @@ import pytest
 from playbooks.definition import (
     Branch,
     Call,
+    Child,
+    Foreach,
     Form,
+    Handler,
+    Jump,
     Option,
+    Parallel,
     RetryPolicy,
     RetryRule,
     Step,
     StepKind,
+    Switch,
     Timeouts,
+    Wait,
 )
 from playbooks.parse import DocumentInvalid, parse, parse_data
 from playbooks.schema import STEP_MODELS
@@ -261,7 +268,7 @@ def test_parallel_branches():
         ("fire", ["a", "b"]),
         ("branch-2", ["c"]),
     ]
-    assert step.settings == {"join": 1, "on_branch_failure": "WAIT_ALL", "max_concurrency": 2}
+    assert step.shape == Parallel(join=1, on_branch_failure="WAIT_ALL", max_concurrency=2)
 
 
 def test_a_key_that_is_made_up_is_not_one_that_is_given():
@@ -279,7 +286,7 @@ def test_foreach():
     )
 
     assert step.branches == (Branch("each", (Step("a", StepKind.AGENT, role="agent:a"),)),)
-    assert step.settings == {"items": "payload.regions", "tolerated_failure_percentage": 10}
+    assert step.shape == Foreach("payload.regions", tolerated_failure_percentage=10)
 
 
 def test_switch():
@@ -291,26 +298,87 @@ def test_switch():
         ],
     )
 
-    assert [(branch.key, branch.when) for branch in step.branches] == [("large", "payload.crowd > 500"), ("case-2", "")]
+    assert [(branch.key, step.shape.condition(branch)) for branch in step.branches] == [
+        ("large", "payload.crowd > 500"),
+        ("case-2", ""),
+    ]
+
+
+def test_an_outcome_can_be_the_case_of_a_switch():
+    decide = {"id": "Human-Approve", "type": "human", "options": ["defer"]}
+    switch = {"type": "switch", "on": "Human-Approve", "cases": [{"case": "defer", "steps": []}, {"steps": []}]}
+    step = parse_data({"id": "p", "steps": [decide, switch]}).definition.step("switch-1")
+
+    assert step.shape == Switch(on="Human-Approve")
+    assert step.branches == (Branch("case-1", (), case="defer"), Branch("case-2", ()))
+    assert step.shape.condition(step.branches[0]) == 'steps["Human-Approve"].outcome == "defer"'
 
 
 @pytest.mark.parametrize(
-    ("fields", "settings"),
+    ("fields", "shape"),
     [
-        ({"duration": "2d"}, {"duration": 172_800}),
-        ({"until": "2026-06-01T09:00:00-04:00"}, {"until": "2026-06-01T09:00:00-04:00"}),
-        ({"until": "payload.event_date"}, {"until": "payload.event_date"}),
-        ({"signal": "payment-received"}, {"signal": "payment-received"}),
+        ({"duration": "2d"}, Wait(duration=172_800)),
+        ({"until": "2026-06-01T09:00:00-04:00"}, Wait(until="2026-06-01T09:00:00-04:00")),
+        ({"until": "payload.event_date"}, Wait(until="payload.event_date")),
+        ({"signal": "payment-received"}, Wait(signal="payment-received")),
+        ({"signal": "payment-received", "timeout": "3d"}, Wait(signal="payment-received", timeout=259_200)),
     ],
 )
-def test_wait(fields, settings):
-    assert the_step(type="wait", **fields).settings == settings
+def test_wait(fields, shape):
+    assert the_step(type="wait", **fields).shape == shape
 
 
 def test_a_playbook_within_a_playbook():
-    step = the_step(type="playbook", playbook="export_license", version=2)
+    step = the_step(type="playbook", playbook="export_license", version=2, input={"form": "payload.form_id"})
 
-    assert step.settings == {"playbook": "export_license", "version": 2, "parent_close_policy": "TERMINATE"}
+    assert step.shape == Child("export_license", version=2, parent_close_policy="TERMINATE")
+    assert step.input == {"form": "payload.form_id"}
+
+
+def test_a_failure_can_branch_to_a_later_step():
+    steps = [{"id": "a", "type": "agent", "on_failure": {"to": "c"}}, *({"id": i, "type": "agent"} for i in "bc")]
+
+    assert parse_data({"id": "p", "steps": steps}).definition.steps[0].on_failure == Jump("c")
+
+
+def test_a_rejection_can_branch_to_steps_of_its_own_after_which_the_run_fails_unless_they_say_otherwise():
+    tell = {"id": "tell", "type": "agent"}
+    step = the_step(type="human", on_reject={"steps": [tell]}, on_failure={"tasks": [], "then": "CONTINUE"})
+
+    assert step.on_reject == Handler((Step("tell", StepKind.AGENT, role="agent:tell"),), then="FAIL_RUN")
+    assert step.on_failure == Handler((), then="CONTINUE")
+
+
+def test_what_undoes_a_step_is_a_service_step_in_the_same_name():
+    charge = the_step(role="svc:finance", call="hms_ach.charge", compensate="hms_ach.refund", retries=9)
+    letter = the_step(role="human:clerk", compensate="permit.withdraw")
+
+    assert charge.undoing == Step(
+        "x",
+        StepKind.SERVICE,
+        role="svc:finance",
+        call=Call("hms_ach.refund"),
+        retries=RetryPolicy(maximum_attempts=10),
+        on_exhausted="INCIDENT",
+    )
+    assert (letter.undoing.kind, letter.undoing.role) == (StepKind.SERVICE, "svc:x")
+
+
+def test_every_step_is_found_by_its_id_and_knows_its_list():
+    fan = {"id": "fan", "type": "parallel", "branches": [{"steps": [{"id": i, "type": "agent"} for i in "ab"]}]}
+    last = {"id": "z", "type": "agent", "on_failure": {"steps": [{"id": "tell", "type": "agent"}]}}
+    definition = parse_data({"id": "p", "steps": [fan, last]}).definition
+
+    assert [step.id for step in definition.walk()] == ["fan", "a", "b", "z", "tell"]
+    assert [(place.index, len(place.block)) for place in definition.places.values()] == [
+        (0, 2),
+        (0, 2),
+        (1, 2),
+        (1, 2),
+        (0, 1),
+    ]
+    with pytest.raises(KeyError):
+        definition.step("unknown")
 
 
 def test_steps_that_shape_a_run_are_named_in_order_if_they_have_no_id():

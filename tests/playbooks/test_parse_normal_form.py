@@ -91,6 +91,18 @@ SAME = {
     "retries": ({"type": "agent", "retries": 5}, {"type": "agent", "retries": {"maximum_attempts": 6}}),
     "a default written down": ({"type": "agent", "effect": "keyed", "retries": 3}, {"type": "agent"}),
     "options": ({"type": "hitl", "options": ["a"]}, {"type": "hitl", "options": [{"key": "a", "label": "a"}]}),
+    "the defaults of a group": (
+        {"type": "parallel", "join": "ALL", "on_branch_failure": "FAIL_FAST", "branches": [{"key": "a", "steps": []}]},
+        {"type": "parallel", "branches": [{"key": "a", "tasks": []}]},
+    ),
+    "the default of a child run": (
+        {"type": "playbook", "playbook": "q", "parent_close_policy": "TERMINATE"},
+        {"type": "playbook", "playbook": "q"},
+    ),
+    "what follows the steps of a branch": (
+        {"type": "agent", "on_reject": {"tasks": [], "then": "FAIL_RUN"}},
+        {"type": "agent", "on_reject": {"steps": []}},
+    ),
     "numbers": (
         {"type": "script", "call": {"action": "a", "arguments": {"n": 2.0}}},
         {"type": "script", "call": {"action": "a", "arguments": {"n": 2}}},
@@ -105,6 +117,15 @@ def test_two_ways_to_write_one_thing_have_one_digest(one, other):
         return digest(to_document(parse_data({"id": "p", "steps": [step]}).definition))
 
     assert digest_of(one) == digest_of(other)
+
+
+def test_references_between_steps_keep_their_meaning_in_the_normal_form():
+    decide = {"id": "decide", "type": "human", "role": "human:clerk", "on_reject": {"to": "end"}}
+    cases = [{"key": "yes", "case": "PASS", "steps": []}, {"key": "else", "steps": []}]
+    steps = [decide, {"id": "which", "type": "switch", "on": "decide", "cases": cases}]
+    document = {"id": "p", "steps": [*steps, {"id": "end", "type": "agent", "role": "agent:end"}]}
+
+    assert to_document(parse_data(document).definition) == document
 
 
 def test_a_different_order_of_form_fields_is_a_different_playbook():

@@ -109,6 +109,22 @@ def test_every_step_within_a_step_is_looked_at_and_found_by_its_path_in_the_norm
     ]
 
 
+def test_a_call_that_undoes_a_step_has_to_be_offered_too():
+    problems = problems_of({"id": "s", "type": "agent", "compensate": "hms_ach.chargge"})
+
+    assert ("steps[0].compensate", "Did you mean `hms_ach.charge`? See which actions are installed.") in [
+        (problem.path, problem.remedy) for problem in problems
+    ]
+
+
+def test_steps_after_a_failure_are_looked_at():
+    handled = {"steps": [{"id": "a", "type": "script", "call": "un.known"}]}
+
+    assert "steps[0].on_failure.steps[0].call" in [
+        problem.path for problem in problems_of({"id": "s", "type": "agent", "on_failure": handled})
+    ]
+
+
 def test_retries_without_end_need_an_end_in_time():
     endless = {"id": "s", "type": "agent", "retries": {"maximum_attempts": 0}}
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The three documents that the stories print load as they stand, and mean exactly this."""
 
-from playbooks.definition import Call, Definition, Step, StepKind
+from playbooks.definition import Call, Definition, Parallel, Step, StepKind
 from playbooks.parse import parse, parse_data
 
 PERMIT = {
@@ -129,7 +129,7 @@ def test_a_task_group_of_type_parallel_runs_each_task_as_a_branch():
         ("a", ["a"]),
         ("b", ["b"]),
     ]
-    assert step.settings == {"join": "ALL", "on_branch_failure": "FAIL_FAST"}
+    assert step.shape == Parallel(join="ALL", on_branch_failure="FAIL_FAST")
 
 
 def test_retries_as_the_permit_story_advises_are_counted_after_the_first_attempt():
