@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 NO_EVIDENCE = {"sessions", "axes", "contenttypes"}  # apps whose rows a visit may touch
-WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|TRUNCATE)\b", re.IGNORECASE)
+WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|TRUNCATE|WITH (hit|new)0)\b", re.IGNORECASE)
 NOTES_A_VISIT = re.compile(
     r'UPDATE "accounts_apikey" SET "last_used_at"|(INTO|UPDATE|FROM) "?(django_session|axes_\w+|accounts_ratecount)\b'
 )

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def full(execute, sql, params, many, context):
-    if sql.startswith('INSERT INTO "runs_task"'):
+    if 'INSERT INTO "runs_task"' in sql:
         raise OperationalError("could not extend file: No space left on device")
     return execute(sql, params, many, context)
 
