@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import CharField, Q
 from django.utils.crypto import constant_time_compare
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.crypto import hash_token
@@ -22,6 +22,7 @@ from accounts.models import ApiKey, User, public_part
 from audit.context import refine
 from config import clock
 from config.errors import NotAuthenticated
+from config.prepared import Param, Reading
 
 USE_NOTED_EVERY = timedelta(minutes=1)  # a write per call would cost more than the call
 Authenticated = tuple[User, Any]
@@ -45,8 +46,7 @@ class BearerOrSession(BaseAuthentication):
 
 def by_key(token: str) -> Authenticated:
     """The user of a key, in one query. `request.auth` is the key."""
-    known = ApiKey.objects.select_related("user").annotate(read_at=clock.Now())
-    key = known.filter(token_key=public_part(token)).first()
+    key: Any = next(iter(_known(public_part=public_part(token))), None)
     if key is None or not constant_time_compare(hash_token(token), key.digest):
         raise NotAuthenticated("This API key is not known here.")
     now: datetime = key.read_at
@@ -59,6 +59,16 @@ def by_key(token: str) -> Authenticated:
     _note_use(key, now)
     refine(credential=key.credential)
     return key.user, key
+
+
+_known = Reading(
+    lambda: (
+        ApiKey.objects.select_related("user")
+        .annotate(read_at=clock.Now(each_time=True))
+        .filter(token_key=Param("public_part", CharField()))
+        .order_by("pk")[:1]
+    )
+)
 
 
 def _note_use(key: ApiKey, now: datetime) -> None:

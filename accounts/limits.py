@@ -8,6 +8,7 @@ logged on PostgreSQL: counts may be lost with a crash, and counting costs no flu
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -17,17 +18,21 @@ from rest_framework.throttling import BaseThrottle
 
 from accounts.models import ApiKey, RateCount
 from config import clock
+from config.prepared import placed, prepared_cursor
 
 WINDOW_SECONDS = 60
 READ = "read"  # every safe method; the others say their scope as `limit_scope`
 
-# On PostgreSQL the counting statement reads the clock, too.
+# On PostgreSQL the counting statement reads the clock, too; elsewhere it is given the time.
 _COUNT = """
-    INSERT INTO accounts_ratecount (who, scope, minute, count) VALUES (%s, %s, {minute}, 1)
+    INSERT INTO accounts_ratecount (who, scope, minute, count) VALUES (%s, %s, floor({seconds} / {window}), 1)
     ON CONFLICT (who, scope, minute) DO UPDATE SET count = accounts_ratecount.count + 1
     RETURNING count, {seconds}
 """
-_EPOCH = "extract(epoch FROM clock_timestamp() + make_interval(secs => {offset}))"
+_SECONDS = {
+    "postgresql": "extract(epoch FROM clock_timestamp() + make_interval(secs => %s))",
+    "sqlite": "CAST(%s AS REAL)",
+}
 
 
 class PerCredential(BaseThrottle):
@@ -47,15 +52,16 @@ class PerCredential(BaseThrottle):
 
 def count(who: str, scope: str) -> tuple[int, float]:
     """Count one call: (how many it makes in this minute, the time in seconds since 1970)."""
-    if connection.vendor == "postgresql":
-        seconds = _EPOCH.format(offset=clock.offset_seconds())
-        minute = f"floor({seconds} / {WINDOW_SECONDS})"
-    else:
-        seconds, minute = str(clock.now().timestamp()), str(_minute())
-    with connection.cursor() as cursor:
-        cursor.execute(_COUNT.format(minute=minute, seconds=seconds), [who, scope])
+    seconds = clock.offset_seconds() if connection.vendor == "postgresql" else clock.now().timestamp()
+    with prepared_cursor() as cursor:
+        cursor.execute(_counting(connection.vendor), [who, scope, seconds, seconds])
         counted, now = cursor.fetchone()
     return int(counted), float(now)
+
+
+@cache
+def _counting(vendor: str) -> str:
+    return placed(_COUNT.format(seconds=_SECONDS[vendor], window=WINDOW_SECONDS))
 
 
 def _minute() -> int:

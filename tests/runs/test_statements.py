@@ -94,3 +94,19 @@ def test_no_act_costs_more_in_a_longer_run(validator):
         services.complete_task(task_id=last.task.pk, actor=validator, token=last.token, outcome="PASS")
 
     assert costs[0] == costs[1]
+
+
+def test_over_http_the_key_and_the_rate_count_are_one_statement_each(validator, api_for):
+    started(TWO)
+    api = api_for(validator)
+    api.get("/acts/tasks")  # the key's use is noted once in a minute
+    lease = claimed(validator)
+    body = {"token": lease.token, "outcome": "PASS", "output": {"risk": "low"}}
+
+    def complete():
+        assert api.post(f"/acts/tasks/{lease.task.pk}/complete", data=body).status_code == 200
+
+    with CaptureQueriesContext(connection) as queries:
+        complete()
+    sent = [query["sql"] for query in queries if "SAVEPOINT" not in (query["sql"] or "")]
+    assert len(sent) == on(postgresql=4, sqlite=9)
