@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,8 +15,10 @@ from rest_framework.views import APIView
 from accounts.idempotency import idempotent
 from accounts.models import User
 from config.errors import Invalid, Refused, StaleRevision
+from config.openapi import IF_MATCH
 
 CHANGING = ("post", "put", "patch")
+_TAG = re.compile(r'"[^"]*"')  # with or without the W/ that a proxy may have put before it
 
 
 class Call(APIView):
@@ -70,8 +73,7 @@ def _matching(method: Callable[..., Any]) -> Callable[..., Any]:
 def _compare(wanted: str, etag: str | None) -> None:
     if etag is None:
         return
-    tags = [tag.strip().removeprefix("W/") for tag in wanted.split(",")]
-    if not all(len(tag) > 1 and tag[0] == tag[-1] == '"' for tag in tags):
+    if not re.fullmatch(IF_MATCH, wanted.strip()):
         raise Invalid("If-Match: send the ETag as you got it, with its quotation marks.")
-    if etag not in tags:
+    if etag not in _TAG.findall(wanted):
         raise StaleRevision(f"It changed since you read it: its ETag is {etag} now.", headers={"ETag": etag})

@@ -23,7 +23,7 @@ from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
 from config.lists import CursorPages, WholeNumber
 from config.openapi import described, listed
-from runs.api import WAIT_HEADER, WaitField
+from runs.api import WAIT_HEADER, HumanRoleField, WaitField
 from runs.models import Priority
 
 PRIORITIES = [name.lower() for name in Priority.names]
@@ -39,7 +39,7 @@ class CreateIn(serializers.Serializer[Any]):
     severity = serializers.ChoiceField(required=False, default="medium", choices=Severity.choices)
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
-    role = TextField(required=False, max_length=110)
+    role = HumanRoleField()
 
 
 class WaitIn(serializers.Serializer[Any]):

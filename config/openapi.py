@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import django_filters
+from django.core.validators import RegexValidator
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
@@ -22,12 +23,14 @@ from rest_framework import serializers
 
 from config.api import STATUS_CODES, TextField
 from config.errors import Refused
-from config.lists import CURSOR, LIMIT, LONGEST_PAGE, Moment, TrueOrFalse, WholeNumber
+from config.lists import CURSOR, LARGEST_ROW_NUMBER, LIMIT, LONGEST_PAGE, Moment, TrueOrFalse, WholeNumber
 
 Schema = dict[str, Any]
 T = TypeVar("T")
 
 PROBLEM_TYPE = "application/problem+json"
+# RFC 9110: a star, or tags, in which anything but a quotation mark may stand.
+IF_MATCH = r'^(\*|(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*)$'
 NOTHING: Any = object()
 CHANGING = ("POST", "PUT", "PATCH")
 
@@ -72,7 +75,7 @@ PLACES: Mapping[str, Schema] = {
     "request_id": {"type": "string", "pattern": "^har_[0-9a-f]{12}$", "description": "The id of the request."},
     "slug": {
         "type": "string",
-        "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        "pattern": "^(?!(schema|validate)$)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
         "description": "The id of the playbook, or its number.",
     },
     "number": {"type": "integer", "minimum": 1, "maximum": 10**9 - 1, "description": "The number of the version."},
@@ -231,7 +234,7 @@ class CallSchema(AutoSchema):
             yield _header("Idempotency-Key", what, {"type": "string", "pattern": "^[!-~]{1,255}$"})
         if self._is_matched:
             what = "The ETag of what you read; the call is refused if it has changed since."
-            yield _header("If-Match", what, {"type": "string"})
+            yield _header("If-Match", what, {"type": "string", "pattern": IF_MATCH})
 
     @property
     def _is_repeatable(self) -> bool:
@@ -274,13 +277,16 @@ class CallSchema(AutoSchema):
 
     def _postprocess_serializer_schema(self, schema: Schema, serializer: Any, direction: str) -> Schema:
         found: Schema = super()._postprocess_serializer_schema(schema, serializer, direction)
-        return {**found, "additionalProperties": False} if direction == "request" else found
+        if direction != "request":
+            return found
+        alternatives = [{"required": [name]} for name in getattr(serializer, "exactly_one_of", ())]
+        return {**found, **({"oneOf": alternatives} if alternatives else {}), "additionalProperties": False}
 
     def _map_serializer_field(self, field: Any, direction: str, bypass_extensions: bool = False) -> Schema:
         found: Schema = super()._map_serializer_field(field, direction, bypass_extensions)
         if isinstance(field, serializers.JSONField):
             return {"description": "Any JSON."}
-        if isinstance(field, TextField) and not field.allow_blank:
+        if isinstance(field, TextField) and not field.allow_blank and not _has_pattern(field):
             found = {"pattern": r"\S", **found}  # space alone is no text
         return {name: value for name, value in found.items() if name not in {"x-spec-enum-id", "readOnly"}}
 
@@ -346,6 +352,11 @@ OF_REFUSALS: Mapping[int, Schema] = {
 }
 
 
+def _has_pattern(field: serializers.Field[Any, Any, Any, Any]) -> bool:
+    """Whether the library will write one: of a text it keeps the first that it sees."""
+    return any(isinstance(validator, RegexValidator) for validator in field.validators)
+
+
 def _exemplify(carrier: Schema, example: Any) -> None:
     for content in carrier["content"].values():
         content["example"] = example
@@ -375,7 +386,7 @@ def _filter(name: str, declared: django_filters.Filter) -> Schema:
     words = (type(declared).__doc__ or "").split("\n")[0]
     match declared:
         case WholeNumber():
-            return _query(name, {"type": "integer", "minimum": 1}, words)
+            return _query(name, {"type": "integer", "minimum": 1, "maximum": LARGEST_ROW_NUMBER}, words)
         case TrueOrFalse():
             return _query(name, {"type": "string", "enum": ["true", "false"]})
         case Moment():
@@ -414,7 +425,8 @@ def description() -> Schema:
 
 def _introduction() -> str:
     lines = [
-        "Bodies and answers are JSON. A refusal is a problem document (RFC 9457) with one of these codes:",
+        "Bodies and answers are JSON. No text may hold the character NUL or half a surrogate pair, and no number may "
+        "be beyond 2^53. A refusal is a problem document (RFC 9457) with one of these codes:",
         "",
         "| code | status | meaning |",
         "| --- | --- | --- |",

@@ -320,7 +320,7 @@ class Validate(Call):
     @described(
         "validate_playbook",
         "See what is wrong with a document",
-        asks=shown.DOCUMENT,
+        asks=shown.CLAIMED_DOCUMENT,
         example=shown.NEW,
         answers={200: shown.ValidityOut},
         shows=shown.VALID,

@@ -27,6 +27,8 @@ A_COPY: dict[str, Any] = {
     "properties": {"clone": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}},
 }
 DOCUMENT = {"application/json": A_DOCUMENT, "application/yaml": A_DOCUMENT}
+A_CLAIM: dict[str, Any] = {"description": "What claims to be a playbook document; any JSON or YAML is judged."}
+CLAIMED_DOCUMENT = {"application/json": A_CLAIM, "application/yaml": A_CLAIM}
 DOCUMENT_OR_COPY = {"application/json": {"anyOf": [A_COPY, A_DOCUMENT]}, "application/yaml": A_DOCUMENT}
 DEFAULT_ID = OpenApiParameter("id", str, description="Names a document that does not name itself.")
 

@@ -33,6 +33,7 @@ from runs.models import OPEN_TASKS, Priority, Run, RunState, Task, TaskState
 LONGEST_WAIT_SECONDS = 60
 WAIT_HEADER = "HMS-Act-Wait"  # asks the server around us to try again until so many seconds have passed
 LOG_LINES = 50
+HUMAN_ROLE = "^human:[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 PRIORITIES = [name.lower() for name in Priority.names]
 
 
@@ -40,6 +41,8 @@ PRIORITIES = [name.lower() for name in Priority.names]
 
 
 class StartIn(serializers.Serializer[Any]):
+    exactly_one_of = ("playbook", "protocol_id")
+
     playbook = TextField(required=False, max_length=100, help_text="Its id. Send this or `protocol_id`.")
     protocol_id = WholeField(required=False, min_value=1, max_value=2**53 - 1, help_text="Its number.")
     version = WholeField(
@@ -50,7 +53,7 @@ class StartIn(serializers.Serializer[Any]):
     priority = serializers.ChoiceField(required=False, default="medium", choices=PRIORITIES)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("playbook" in attrs) == ("protocol_id" in attrs):
+        if sum(name in attrs for name in self.exactly_one_of) != 1:
             raise Invalid(
                 "Name the playbook once.", errors=[Problem("playbook", "send either playbook or protocol_id")]
             )
@@ -107,12 +110,20 @@ class OptionField(TextField):
         super().__init__(max_length=64, validators=[RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z")])
 
 
+@extend_schema_field({"type": "string", "pattern": HUMAN_ROLE})
+class HumanRoleField(TextField):
+    """A role of people. The act refuses any other, with a sentence."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, max_length=110)
+
+
 class AskIn(TokenIn):
     reason = TextField(max_length=10_000)
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     options = serializers.ListField(required=False, default=list, max_length=20, child=OptionField())
     severity = serializers.ChoiceField(required=False, default="medium", choices=["low", "medium", "high", "critical"])
-    role = TextField(required=False, default="", max_length=110)
+    role = HumanRoleField()
 
 
 class ReasonIn(serializers.Serializer[Any]):

@@ -146,6 +146,14 @@ class TestIfMatch:
         assert answer.status_code == 422
         assert "quotation marks" in answer.json()["detail"]
 
+    def test_one_of_several_tags_is_enough_and_a_tag_may_hold_a_comma(self, administrator, api_for):
+        run = started()
+        api, url = api_for(administrator), f"/acts/runs/{run.pk}"
+        tags = f'"a, b",W/"", {api.get(url)["ETag"]}'
+
+        assert api.patch(f"{url}/cancel", {}, headers={"If-Match": '"a, b"'}).json()["code"] == "stale_revision"
+        assert api.patch(f"{url}/cancel", {}, headers={"If-Match": tags}).status_code == 200
+
     def test_a_star_matches_whatever_is_there(self, administrator, api_for):
         run = started()
         answer = api_for(administrator).patch(f"/acts/runs/{run.pk}/cancel", {}, headers={"If-Match": "*"})

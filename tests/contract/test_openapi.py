@@ -343,6 +343,59 @@ def test_the_example_of_a_document_may_be_yaml(id, kind, world):
     assert answer.status_code == scene.status
 
 
+ASKED = {"token": "lease_x", "reason": "May I?"}
+
+
+@pytest.mark.parametrize(
+    ("id", "body"),
+    [
+        ("start_run", {}),
+        ("start_run", {"playbook": "protest_permit", "protocol_id": 1}),
+        ("create_request", {"title": "May I?", "role": "svc:finance"}),
+        ("create_request", {"title": "May I?", "role": "human:"}),
+        ("request_approval", {**ASKED, "role": "agent:validator"}),
+        ("request_approval", {**ASKED, "options": ["two words"]}),
+        ("create_playbook", ["no object"]),
+    ],
+)
+def test_a_body_that_no_world_could_accept_is_ruled_out_by_the_description(id, body, world):
+    operation = next(each for each in operations() if each.id == id)
+    by, path = world.clients["administrator"], operation.path.format(task_id=world.held.task.pk)
+    if id == "request_approval":
+        by, body = world.clients["agent"], {**body, "token": world.held.token}
+
+    assert by.post(path, body, content_type="application/json").status_code == 422
+    assert faults(operation.said["requestBody"]["content"]["application/json"]["schema"], body) != []
+
+
+def test_whatever_is_judged_may_be_anything(world):
+    operation = next(each for each in operations() if each.id == "validate_playbook")
+    answer = world.clients["author"].post(operation.path, [429], content_type="application/json")
+
+    assert json_of(answer)["valid"] is False
+    assert faults(operation.said["requestBody"]["content"]["application/json"]["schema"], [429]) == []
+
+
+@pytest.mark.parametrize(
+    ("id", "name", "value", "headers", "query"),
+    [
+        ("cancel_run", "If-Match", "3", {"If-Match": "3"}, ""),
+        ("cancel_run", "If-Match", '"3', {"If-Match": '"3'}, ""),
+        ("list_runs", "version", 2**63, {}, f"?version={2**63}"),
+        ("list_tasks", "run", 0, {}, "?run=0"),
+    ],
+)
+def test_a_parameter_that_no_world_could_accept_is_ruled_out_by_the_description(id, name, value, headers, query, world):
+    operation = next(each for each in operations() if each.id == id)
+    said = next(each for each in operation.said["parameters"] if each["name"] == name)
+    path = operation.path.format(run_id=world.run.pk) + query
+
+    answer = world.clients["administrator"].generic(operation.method, path, b"{}", "application/json", headers=headers)
+
+    assert answer.status_code == 422
+    assert faults(said["schema"], value) != []
+
+
 def test_a_copy_of_a_version_is_described_beside_the_document(world):
     operation = next(each for each in operations() if each.id == "add_version")
     schema = operation.said["requestBody"]["content"]["application/json"]["schema"]
