@@ -18,6 +18,8 @@ from playbooks.definition import Definition, StepKind
 from playbooks.models import Playbook, Version, VersionState
 from playbooks.parse import Parsed, digest, parse_data, publish_problems, to_document
 
+WORDS_OF_THE_API = frozenset({"schema", "validate"})  # each stands where an id would, behind /acts/playbooks/
+
 
 class PlaybookExists(Refused):
     """A playbook with this id exists. Add a version: POST /acts/playbooks/{id}/versions."""
@@ -39,9 +41,12 @@ class Published:
 
 @act(actions.PLAYBOOK_CREATE_DENIED)
 def create_playbook(*, actor: User, parsed: Parsed) -> Version:
-    """Store a new playbook with its first draft. Raises PlaybookExists, Forbidden."""
+    """Store a new playbook with its first draft. Raises PlaybookExists, Forbidden, Invalid for a word of the API."""
     _refuse_unless(actor, "playbooks.write")
     definition = parsed.definition
+    if definition.id in WORDS_OF_THE_API:
+        told = Problem("id", "is an address of the API", "Give the playbook another id.")
+        raise Invalid(f"No playbook may be named {definition.id!r}: nobody could ask for it.", errors=[told])
     at = clock.now()
     playbook = Playbook(slug=definition.id, title=definition.title, owner=actor, created_at=at)
     try:

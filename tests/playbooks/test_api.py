@@ -14,8 +14,10 @@ from jsonschema import Draft202012Validator
 from audit.models import Entry
 from config.api import MAX_BODY_BYTES
 from playbooks.models import Playbook, Version
+from playbooks.services import WORDS_OF_THE_API
 from tests.contract.answers import is_moment, json_of, paths_of, problem
 from tests.factories import PERMIT, published
+from tests.hostile.calls import api_calls
 from tests.people import Api, person
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +113,15 @@ def test_a_playbook_that_is_there_is_a_409_that_names_the_way(author):
 
     assert "version" in document["detail"]
     assert Version.objects.count() == 1
+
+
+def test_no_playbook_is_named_as_what_stands_in_the_place_of_an_id(author):
+    words = {call.template.removeprefix(f"{HERE}/") for call in api_calls() if call.template.startswith(f"{HERE}/")}
+
+    assert {word for word in words if word.isalpha()} == WORDS_OF_THE_API
+    for word in WORDS_OF_THE_API:
+        document = problem(author.post(HERE, {**PERMIT, "id": word}), 422, "invalid")
+        assert paths_of(document) == ["id"]
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/yaml"])
