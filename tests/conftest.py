@@ -29,7 +29,7 @@ from django.test import TransactionTestCase
 from audit import triggers
 from config import clock
 
-pytest_plugins = ["tests.people"]
+pytest_plugins = ["tests.people", "tests.config.everything"]
 
 LOCAL_NAMES = {"", "localhost"}
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -2,6 +2,7 @@
 """The decision page and the public form by hand: by keyboard, in a hurry, after a while away; for all to read."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import expect
@@ -10,7 +11,7 @@ from approvals.models import Vote
 from demo.cast import DOCUMENT
 from runs.models import Run
 from tests.factories import PERMIT, later, published, reloaded, waiting_for_a_person
-from tests.people import PASSWORD
+from tests.people import PASSWORD, person
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -127,6 +128,42 @@ def test_a_double_click_sends_one_decision(reviewer, validator):
     assert Vote.objects.count() == 1
 
 
+def test_what_records_the_decision_is_in_sight_however_long_the_form(reviewer, validator):
+    form = {"type": "object", "properties": {f"remark_{number}": {"type": "string"} for number in range(20)}}
+    reviewer.open(address_of(waiting_for_a_person(validator, human_step(form=form))))
+
+    expect(reviewer.page.get_by_role("button", name="Record my decision")).to_be_in_viewport(ratio=1)
+
+
+def test_of_two_reviewers_at_once_one_decides_and_the_other_is_told_by_whom(reviewer, validator, visitor_of):
+    request = waiting_for_a_person(validator)
+    person("amal", "staff", "human:police_liaison")
+    second = visitor_of(reviewer.url)
+    second.log_in("amal", PASSWORD)
+    reviewer.open(address_of(request))
+    reviewer.press("Review this")
+    second.open(address_of(request))
+    expect(second.page.get_by_text("liaison is reviewing this until")).to_be_visible()
+
+    racing = {"liaison": (reviewer, "Approve", "The plan is sound."), "amal": (second, "Reject", "The park is closed.")}
+    for who, outcome, reason in racing.values():
+        who.page.get_by_role("radio", name=outcome).check()
+        who.fill({"Reason": reason})
+    for who, _, _ in racing.values():
+        who.page.get_by_role("button", name="Record my decision").evaluate("button => setTimeout(() => button.click())")
+    for who, _, _ in racing.values():
+        expect(who.page.get_by_text(re.compile("Nothing was recorded|Nothing waits for your decision"))).to_be_visible()
+
+    decided = reloaded(request)
+    (winner,) = (name for name in racing if name == decided.decided_by.username)
+    (loser,) = racing.keys() - {winner}
+    assert (decided.state, Vote.objects.count()) == ("fulfilled" if winner == "liaison" else "rejected", 1)
+    page = racing[loser][0].page
+    expect(page.get_by_role("alert")).to_contain_text(racing[loser][2])
+    expect(page.get_by_role("main")).to_contain_text(re.compile(rf"Decided by\s*{winner}"))
+    expect(page.get_by_role("button", name="Record my decision")).to_have_count(0)
+
+
 def test_a_double_click_on_the_public_form_starts_one_run(visitor):
     schema = {"type": "object", "properties": {"name": {"type": "string"}}}
     published({**PERMIT, "web_form": {"public": True}, "payload_schema": schema})
@@ -191,36 +228,32 @@ def test_who_was_away_too_long_renews_with_the_text_still_there_and_decides(revi
 # For everybody to read -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_in_the_pages_of_a_decision(scheme, reviewer, validator, visitor_of, auditor):
+def test_axe_finds_nothing_serious_in_the_pages_of_a_decision(reviewer, validator, visitor_of, auditor):
     request = waiting_for_a_person(validator, human_step(form=OFFICERS, severity="high"))
-    reviewer.page.emulate_media(color_scheme=scheme)
     reviewer.open(address_of(request))
-    found = reviewer.faults()
+    found = reviewer.faults_by_day_and_night()
     reviewer.press("Review this")
-    found += reviewer.faults()
+    found += reviewer.faults_by_day_and_night()
     reviewer.page.get_by_role("radio", name="Approve").check()
     reviewer.press("Record my decision", status=422)
-    found += reviewer.faults()
+    found += reviewer.faults_by_day_and_night()
 
-    bystander = visitor_of(reviewer.url, color_scheme=scheme)
+    bystander = visitor_of(reviewer.url)
     bystander.log_in(auditor.username, PASSWORD)
     bystander.open(address_of(request))
-    found += bystander.faults()
+    found += bystander.faults_by_day_and_night()
 
     reviewer.fill({"Officers on site": "4"})
     reviewer.page.get_by_label("I have read").check()
     reviewer.press("Record my decision")
-    found += reviewer.faults()
+    found += reviewer.faults_by_day_and_night()
     reviewer.open(address_of(request))
-    assert found + reviewer.faults() == []
+    assert found + reviewer.faults_by_day_and_night() == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_in_the_public_form(scheme, visitor):
+def test_axe_finds_nothing_serious_in_the_public_form(visitor):
     published(json.loads(DOCUMENT.read_bytes()))
-    visitor.page.emulate_media(color_scheme=scheme)
     visitor.open("/forms/protest_permit")
-    found = visitor.faults()
+    found = visitor.faults_by_day_and_night()
     visitor.press("Send", status=422)
-    assert found + visitor.faults() == []
+    assert found + visitor.faults_by_day_and_night() == []

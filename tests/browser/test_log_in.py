@@ -20,7 +20,16 @@ def test_a_person_is_let_in_and_only_as_long_as_the_session_lasts(visitor, super
     visitor.open("/admin/")
 
     expect(visitor.page.get_by_label("Password")).to_be_visible()
-    visitor.look_again_by_night()
+    assert visitor.faults_by_day_and_night() == []
+
+
+def test_whoever_keeps_their_system_dark_comes_in_out_of_the_dark(visitor_of, live_server, superuser):
+    visitor = visitor_of(live_server.url, color_scheme="dark")
+    visitor.open("/admin/")
+    assert visitor.is_dark()
+
+    visitor.log_in("root", PASSWORD)
+    assert visitor.is_dark()
 
 
 def test_a_wrong_password_is_told_apart_by_nothing_but_the_refusal(visitor, superuser):

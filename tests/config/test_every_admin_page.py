@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.apps import apps
@@ -15,18 +14,13 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from accounts.models import User
-from accounts.services import create_key
 from approvals.models import ActionRequest
 from approvals.services import decide
-from playbooks import services as playbooks
-from playbooks.connector_services import Terms, create_connector
-from playbooks.parse import parse_data
 from runs import services as runs
-from runs.jobs import perform_task
-from runs.management.commands.worker import _seed_housekeeping
-from runs.models import Run, Task
+from runs.models import Run
 from tests.config.addresses import Address, admin_addresses
-from tests.factories import claimed, founder, reloaded, started, steps, waiting_for_a_person
+from tests.config.everything import EVERYBODY
+from tests.factories import founder, started, steps
 
 EXPECTED = {200, 301, 302, 403, 404}
 ONLY_POST = {"logout"}  # 405
@@ -38,40 +32,7 @@ HOST_IN_PAGE = re.compile(
 )
 
 
-PAYS = steps({"id": "pay", "type": "service", "role": "svc:finance", "call": "tests.charge"}, id="pays")
-
-
-@pytest.fixture
-def everything(
-    validator: User,
-    administrator: User,
-    settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    """At least one row of every kind that has a page."""
-    settings.CONNECTOR_HOSTS = frozenset({("bank.example.org", None)})
-    monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path_factory.mktemp("marks")))
-    request = waiting_for_a_person(validator)
-    paid = started(PAYS)
-    perform_task(Task.objects.get(run=paid).pk)
-    failed = started(steps({"id": "check", "role": "agent:validator", "retries": 2}, id="checks"))
-    lease = claimed(validator)
-    runs.fail_task(task_id=lease.task.pk, actor=validator, token=lease.token, error_type="Busy", message="later")
-    draft, _ = playbooks.add_version(
-        actor=founder(),
-        playbook="protest_permit",
-        parsed=parse_data({"id": "protest_permit", "steps": [{"id": "look", "role": "agent:validator"}]}),
-    )
-    create_connector(actor=administrator, name="tests.bank", terms=Terms(url="https://bank.example.org/pay"))
-    _seed_housekeeping()
-    create_key(user_id=validator.pk, actor=administrator, name="the validator's")
-    assert reloaded(request).is_open
-    assert failed.pk
-    assert draft.number == 2
-
-
-@pytest.fixture(params=["superuser", "administrator", "auditor", "playbook_author", "staff_member", "liaison"])
+@pytest.fixture(params=EVERYBODY)
 def anybody(request: pytest.FixtureRequest, everything: None) -> User:
     return request.getfixturevalue(request.param)
 

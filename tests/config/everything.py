@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A house in which something of every kind has happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from accounts.services import create_key
+from playbooks import services as playbooks
+from playbooks.connector_services import Terms, create_connector
+from playbooks.parse import parse_data
+from runs import services as runs
+from runs.jobs import perform_task
+from runs.management.commands.worker import _seed_housekeeping
+from runs.models import Task
+from tests.factories import claimed, founder, reloaded, started, steps, waiting_for_a_person
+
+EVERYBODY = ("superuser", "administrator", "auditor", "playbook_author", "staff_member", "liaison")  # fixtures
+PAYS = steps({"id": "pay", "type": "service", "role": "svc:finance", "call": "tests.charge"}, id="pays")
+
+
+@pytest.fixture
+def everything(
+    validator: User,
+    administrator: User,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """At least one row of every kind that has a page."""
+    settings.CONNECTOR_HOSTS = frozenset({("bank.example.org", None)})
+    monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path_factory.mktemp("marks")))
+    request = waiting_for_a_person(validator, payload={"form_id": 123, "a_long_word": "x" * 400})
+    paid = started(PAYS)
+    perform_task(Task.objects.get(run=paid).pk)
+    failed = started(steps({"id": "check", "role": "agent:validator", "retries": 2}, id="checks"))
+    lease = claimed(validator)
+    runs.fail_task(task_id=lease.task.pk, actor=validator, token=lease.token, error_type="Busy", message="later")
+    draft, _ = playbooks.add_version(
+        actor=founder(),
+        playbook="protest_permit",
+        parsed=parse_data({"id": "protest_permit", "steps": [{"id": "look", "role": "agent:validator"}]}),
+    )
+    create_connector(actor=administrator, name="tests.bank", terms=Terms(url="https://bank.example.org/pay"))
+    _seed_housekeeping()
+    create_key(user_id=validator.pk, actor=administrator, name="the validator's")
+    assert reloaded(request).is_open
+    assert failed.pk
+    assert draft.number == 2
