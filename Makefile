@@ -3,7 +3,7 @@
 # Everything a person types to work with HMS-ACT from a clone. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test run lint shell lock clean core dev
+.PHONY: help demo test run lint bench shell lock clean core dev
 
 PYTHON_IN := .venv/bin/python
 
@@ -23,6 +23,9 @@ run: core ## web and worker in the foreground, on the database that DATABASE_URL
 
 lint: dev ## the checks alone: ruff, types, migrations
 	@exec $(PYTHON_IN) scripts/run_tests.py checks
+
+bench: core ## measure against floors and peers, on a PostgreSQL of its own: NAME=permit3 narrows (bench/README.md)
+	@exec $(PYTHON_IN) -m bench $(NAME)
 
 shell: core ## a Python shell with the models loaded
 	@exec $(PYTHON_IN) manage.py shell

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service action of the measured playbooks: it does nothing, and tells when it began and for which run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from playbooks.catalogue import ActionCall, action
+
+called = threading.local()
+"""`called.run_id`: the run that the last call in this thread was for."""
+
+
+@action("bench.charge")
+def charge(call: ActionCall) -> dict[str, Any]:
+    called.run_id = call.run_id
+    return {"paid": 40, "started_at": time.time()}
