@@ -145,6 +145,10 @@ class StrictJSONParser(BaseParser):
         return parse_json(stream.read(MAX_BODY_BYTES + 1))
 
 
+# A character that shows. What `\s` means differs from language to language; this means the same in all of them.
+NOT_BLANK = r"[^\s\x1c-\x1f\x85\ufeff]"
+
+
 class TextField(serializers.CharField):
     """A text, kept as it was sent: no other value is taken for one, and no space is trimmed."""
 
@@ -152,7 +156,7 @@ class TextField(serializers.CharField):
         super().__init__(trim_whitespace=False, **kwargs)
 
     def run_validation(self, data: Any = empty) -> Any:
-        if isinstance(data, str) and not data.strip() and not self.allow_blank:
+        if isinstance(data, str) and not self.allow_blank and not re.search(NOT_BLANK, data):
             self.fail("blank")
         return super().run_validation(data)
 

@@ -21,7 +21,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
-from config.api import STATUS_CODES, TextField
+from config.api import NOT_BLANK, STATUS_CODES, TextField
 from config.errors import Refused
 from config.lists import CURSOR, LARGEST_ROW_NUMBER, LIMIT, LONGEST_PAGE, Moment, TrueOrFalse, WholeNumber
 
@@ -287,7 +287,7 @@ class CallSchema(AutoSchema):
         if isinstance(field, serializers.JSONField):
             return {"description": "Any JSON."}
         if isinstance(field, TextField) and not field.allow_blank and not _has_pattern(field):
-            found = {"pattern": r"\S", **found}  # space alone is no text
+            found = {"pattern": NOT_BLANK, **found}
         return {name: value for name, value in found.items() if name not in {"x-spec-enum-id", "readOnly"}}
 
     # What is answered

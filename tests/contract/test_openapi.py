@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 from django.core.management import call_command
@@ -366,6 +367,20 @@ def test_a_body_that_no_world_could_accept_is_ruled_out_by_the_description(id, b
 
     assert by.post(path, body, content_type="application/json").status_code == 422
     assert faults(operation.said["requestBody"]["content"]["application/json"]["schema"], body) != []
+
+
+@pytest.mark.parametrize(
+    "text", [" ", "\t\n", "\x1f", "\x85", "\xa0", "\u2003", "\ufeff", "\u200b", "x", " x "], ids=ascii
+)
+def test_what_is_blank_is_blank_for_whoever_reads_the_description(text, world):
+    """Python reads regular expressions in a way of its own; this validator reads them as JavaScript does."""
+    title = description()["components"]["schemas"]["CreateIn"]["properties"]["title"]
+    body = {"title": text, "role": worlds.LIAISON_ROLE}
+
+    answer = world.clients["agent"].post("/hitl/requests", body, content_type="application/json")
+
+    assert (answer.status_code == 201) == jsonschema_rs.is_valid(title, text)
+    assert (answer.status_code == 422) == (faults(title, text) != [])
 
 
 def test_whatever_is_judged_may_be_anything(world):
