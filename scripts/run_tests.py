@@ -41,9 +41,10 @@ CHECKS = (
 # The word for a test's fate here, and in pytest's report.
 MARKS_IN_REPORT = {"failed": "failure", "errors": "error", "skipped": "skipped"}
 
-# Which tests belong to which part. A test marked `sqlite` or `postgresql` is about that database alone.
+# Which tests belong to which part. A test marked `sqlite` or `postgresql` is about that database alone; what is
+# marked `once` is about neither, and is played on the embedded one.
 ON_SQLITE = "not postgresql and not browser"
-ON_POSTGRESQL = "not sqlite and not browser"
+ON_POSTGRESQL = "not sqlite and not once and not browser"
 IN_BROWSER = "browser"
 
 

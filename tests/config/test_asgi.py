@@ -18,7 +18,7 @@ from tests.config.web import served
 from tests.factories import founder, started
 from tests.people import key_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]  # it is about the web process
 
 REQUESTS, AT_ONCE = 120, 12
 

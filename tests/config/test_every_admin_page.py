@@ -22,6 +22,8 @@ from tests.config.addresses import Address, admin_addresses
 from tests.config.everything import EVERYBODY
 from tests.factories import founder, started, steps
 
+pytestmark = pytest.mark.once  # it is about pages
+
 EXPECTED = {200, 301, 302, 403, 404}
 ONLY_POST = {"logout"}  # 405
 OUR_APPS = {"audit", "accounts", "playbooks", "runs", "approvals", "auth", "admin", "django_q", "knox", "axes"}

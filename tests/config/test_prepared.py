@@ -81,7 +81,8 @@ def test_its_plan_is_kept_and_nobody_elses(reading):
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%%runs_task%%'")
         kept = [text for (text,) in cursor.fetchall() if "clock_timestamp" in text and "assignee" in text]
-        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%FROM \"runs_task\"%%LIMIT 1'")
+        of_orm = """LIKE '%%FROM "runs_task"%%LIMIT 1'"""
+        cursor.execute(f"SELECT count(*) FROM pg_prepared_statements WHERE statement {of_orm}")
         assert cursor.fetchone() == (0,)
     assert len(kept) == 1
 

@@ -27,7 +27,7 @@ from tests.factories import PERMIT
 from tests.hostile.calls import api_calls
 from tests.people import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]  # the description is the same whatever it is served from
 
 METHODS = ("get", "post", "put", "patch", "delete")
 

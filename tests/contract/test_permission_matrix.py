@@ -30,7 +30,7 @@ from audit.models import Disclosure, Entry, Result
 from tests.contract.table import TABLE, Act, Row
 from tests.contract.world import BLIND, CANARY, CONNECTOR_HOST, EVERYBODY, SHUT_OUT, World, build
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]  # who may do what is decided above the database
 
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 NO_EVIDENCE = {"sessions", "axes", "contenttypes"}  # apps whose rows a visit may touch

@@ -17,6 +17,8 @@ import pytest
 
 from demo.fee_service import FeeServer, Ledger, Order
 
+pytestmark = pytest.mark.once  # it is a service of its own
+
 ROOT = Path(__file__).parents[2]
 ORDER = {"amount": "40.00", "currency": "USD", "reference": "permit-fee-1"}
 

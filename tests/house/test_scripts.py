@@ -17,6 +17,8 @@ from run_tests import Outcome, Session
 
 from tests.house.tree import ROOT
 
+pytestmark = pytest.mark.once  # it is about programs that start databases
+
 THREE_FATES = """
 import pytest
 

@@ -16,7 +16,10 @@ from accounts.models import User
 from tests.config.web import ROOT
 from tests.stories.pages import Reader, Shell, addresses, agree, blocks, clone, environment_of, pattern, running
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.once,
+]  # typed on the embedded database
 
 QUICKSTART = ROOT / "docs/tutorial/quickstart.md"
 AGENTS = ROOT / "docs/how-to/write-an-agent.md"
