@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-import cel
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -74,6 +73,9 @@ def noun_of(step: Any) -> str | None:
 
 
 def _condition(text: str) -> str:
+    # Here and not above: its package loads a command line of its own, and few processes read a document.
+    import cel
+
     try:
         cel.compile(text)  # compiles only: nothing is evaluated here
     except ValueError as error:
@@ -205,7 +207,8 @@ Level = Literal["low", "medium", "high", "critical"]
 class Part(BaseModel):
     """A mapping of the document. Unknown keys are errors, and values keep the type they were written with."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # Built when the first document is read, which many processes never do.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 # --- Retries, clocks, options ---------------------------------------------------------------------
