@@ -406,7 +406,10 @@ def _read(task_id: int, actor: User) -> Any:
     if contended():
         Run.objects.select_for_update(of=("self",)).filter(tasks=task_id).first()
     task: Any = next(iter(_one_task(task_id=task_id)), None)
-    if task is not None and (task.assignee_id == actor.pk or task.role in actor.roles):
+    if task is not None and task.assignee_id == actor.pk:
+        task.assignee = actor  # whoever shows the task need not read them again
+        return task
+    if task is not None and task.role in actor.roles:
         return task
     if task is not None and Run.objects.visible_to(actor).filter(pk=task.run_id).exists():
         raise RoleRequired(f"Only members of {task.role} may do this.", subject=task)
