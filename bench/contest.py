@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.taken import cpu_seconds, family
+
 ROOT = Path(__file__).resolve().parent.parent
 END_SECONDS = 30
 
@@ -54,10 +56,13 @@ class Contestant:
         self._end()
 
     def play(self, **asked: Any) -> dict[str, Any]:
-        """What came of one round."""
+        """What came of one round, and `cpu`: the seconds of processor time that its processes took for it."""
         assert self._process.stdin is not None
+        everybody = family(self._process.pid)
+        before = cpu_seconds(everybody)
         print(json.dumps(asked), file=self._process.stdin, flush=True)
-        return self._answer()
+        answer = self._answer()
+        return {**answer, "cpu": cpu_seconds(everybody) - before}
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

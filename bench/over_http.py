@@ -11,10 +11,13 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.client import HTTPException
 from typing import Any
+
+from django.db import connection
 
 from bench import servers, world
 from bench.calling import Caller
@@ -37,8 +40,7 @@ def main() -> None:
         address, _ = stack.enter_context(servers.web(os.environ))
         stack.enter_context(servers.worker(os.environ))
         callers = stack.enter_context(ThreadPoolExecutor(64))
-        clients = Clients(address, keys)
-        clients.run_once()
+        clients = stack.enter_context(Clients(address, keys))
 
         def play(concurrency: int, seconds: float) -> dict[str, Any]:
             return {**drive(callers, concurrency, seconds, clients.run_once), "faults": faults()}
@@ -55,56 +57,69 @@ class Clients:
         self._ended: dict[int, threading.Event] = {}
         self._claimed: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
-        works = [self._claim, self._read_inbox, self._look]
-        for work in (*works, *[self._complete] * THREADS, *[self._approve] * THREADS):
-            threading.Thread(target=work, daemon=True).start()
+        self._seen: set[str] = set()
+        self._leaving = threading.Event()
+        self._looking = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Clients:
+        agent, person = "validator", "liaison"
+        works = [(agent, self._claim), (person, self._read_inbox)]
+        works += [(agent, self._complete), (person, self._approve)] * THREADS
+        for name, work in works:
+            threading.Thread(target=self._go_on, args=(name, work), daemon=True).start()
+        self._looking.start()
+        self.run_once()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._leaving.set()
+        self._looking.join()
 
     def run_once(self) -> float:
         """The seconds from before the call that starts a run to when its end is seen."""
         if not hasattr(self._mine, "starter"):
-            self._mine.starter = self._caller("starter")
+            self._mine.starter = Caller(self._address, self._keys["starter"])
         began = time.perf_counter()
         run_id = self._mine.starter.post("/acts/run", playbook="permit3", payload=world.PAYLOAD)["run_id"]
         ended = self._ended.setdefault(run_id, threading.Event())
         assert ended.wait(PATIENCE_SECONDS), f"run {run_id} has not ended"
         return time.perf_counter() - began
 
-    def _caller(self, name: str) -> Caller:
-        return Caller(self._address, self._keys[name])
+    def _go_on(self, name: str, work: Callable[[Caller], None]) -> None:
+        caller = Caller(self._address, self._keys[name])
+        try:
+            while not self._leaving.is_set():
+                work(caller)
+        except (OSError, HTTPException):
+            if not self._leaving.is_set():
+                raise
 
-    def _claim(self) -> None:
-        agent = self._caller("validator")
-        while True:
-            found = agent.post("/acts/tasks/next", role=world.AGENT, wait=30, limit=BATCH)
-            for lease in found["tasks"] if found else []:
-                self._claimed.put(lease)
+    def _claim(self, agent: Caller) -> None:
+        found = agent.post("/acts/tasks/next", role=world.AGENT, wait=30, limit=BATCH)
+        for lease in found["tasks"] if found else []:
+            self._claimed.put(lease)
 
-    def _complete(self) -> None:
-        agent = self._caller("validator")
-        while True:
-            lease = self._claimed.get()
-            answer = {"token": lease["token"], "outcome": "PASS", "output": world.OUTPUT}
-            agent.post(f"/acts/tasks/{lease['task']['id']}/complete", **answer)
+    def _complete(self, agent: Caller) -> None:
+        lease = self._claimed.get()
+        answer = {"token": lease["token"], "outcome": "PASS", "output": world.OUTPUT}
+        agent.post(f"/acts/tasks/{lease['task']['id']}/complete", **answer)
 
-    def _read_inbox(self) -> None:
-        person, seen = self._caller("liaison"), set[str]()
-        while True:
-            inbox = person.get("/hitl/requests?status=pending")["results"]
-            new = [request["id"] for request in inbox if request["id"] not in seen]
-            seen.update(new)
-            for request_id in new:
-                self._asked.put(request_id)
-            time.sleep(INBOX_SECONDS)
+    def _read_inbox(self, person: Caller) -> None:
+        inbox = person.get("/hitl/requests?status=pending")["results"]
+        new = [request["id"] for request in inbox if request["id"] not in self._seen]
+        self._seen.update(new)
+        for request_id in new:
+            self._asked.put(request_id)
+        time.sleep(INBOX_SECONDS)
 
-    def _approve(self) -> None:
-        person = self._caller("liaison")
-        while True:
-            person.post(f"/hitl/requests/{self._asked.get()}/fulfill", notes="fine")
+    def _approve(self, person: Caller) -> None:
+        person.post(f"/hitl/requests/{self._asked.get()}/fulfill", notes="fine")
 
     def _look(self) -> None:
-        while True:
-            open_ones = [run_id for run_id, ended in list(self._ended.items()) if not ended.is_set()]
-            completed = Run.objects.filter(pk__in=open_ones, state=RunState.COMPLETED)
-            for run_id in completed.values_list("pk", flat=True) if open_ones else []:
+        """Tell those who wait for them which runs have ended."""
+        while not self._leaving.wait(LOOK_SECONDS):
+            waited_for = list(self._ended)
+            completed = Run.objects.filter(pk__in=waited_for, state=RunState.COMPLETED)
+            for run_id in completed.values_list("pk", flat=True) if waited_for else []:
                 self._ended.pop(run_id).set()
-            time.sleep(LOOK_SECONDS)
+        connection.close()

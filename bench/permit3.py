@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from statistics import median
 from typing import Any
 
 from bench import figures, inside, places
@@ -43,6 +44,10 @@ def main() -> None:
             beside={
                 "concurrency": CONCURRENCY,
                 "over HTTP": {**figures.spread(rates[OVER_HTTP]), "unit": "runs/s"},
+                "processor time of a run, ms, without PostgreSQL's": {
+                    name: figures.rounded(median(1000 * one["cpu"] / one["done"] for one in rounds))
+                    for name, rounds in played.items()
+                },
                 "latency of a run, ms": {name: _latency(rounds) for name, rounds in played.items()},
                 "versions": about,
             },
@@ -65,4 +70,4 @@ def _contestants() -> list[Contestant]:
 
 
 def _latency(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    return {name: figures.rounded(min(one[name] for one in rounds)) for name in ("p50_ms", "p99_ms")}
+    return {name: figures.rounded(median(one[name] for one in rounds)) for name in ("p50_ms", "p99_ms")}

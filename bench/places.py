@@ -30,6 +30,9 @@ NO_LIMITS = {f"HMS_ACT_RATE_{scope}": "1000000" for scope in ("CLAIM", "CREATE",
 def durable_server() -> Iterator[str]:
     """The address of a new server's first database. Raises machine.Missing."""
     with with_postgres.running_cluster(**DURABLE) as cluster:
+        with psycopg.connect(cluster.url) as connection:
+            found = {name: connection.execute(f"SHOW {name}").fetchone() for name in DURABLE}
+        assert found == {name: (wanted,) for name, wanted in DURABLE.items()}, f"a forgetful server: {found}"
         yield cluster.url
 
 
@@ -50,7 +53,6 @@ def environment(url: str) -> dict[str, str]:
 def new_database(name: str) -> str:
     """The address of a new, empty database on the server that DATABASE_URL names; one of that name is dropped."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        _refuse_forgetful(connection)
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         connection.execute(f'CREATE DATABASE "{name}"')
     return address_of(name)
@@ -65,13 +67,6 @@ def analyze(*names: str) -> None:
     for name in names:
         with psycopg.connect(address_of(name), autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
-
-
-def _refuse_forgetful(connection: psycopg.Connection[tuple[str]]) -> None:
-    for name, wanted in DURABLE.items():
-        found = connection.execute(f"SHOW {name}").fetchone()
-        if found != (wanted,):
-            sys.exit(f"bench: {name} is {found[0] if found else 'unknown'} on this server: start it by `make bench`.")
 
 
 def var() -> Path:

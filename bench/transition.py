@@ -78,7 +78,7 @@ def alone(rounds: int, each: int) -> Rounds:
 
 
 def faults(rounds: int, each: int) -> list[str]:
-    wanted, found = rounds * each + WARM_UP, world.entries(actions.TASK_COMPLETED)
+    wanted, found = rounds * each + WARM_UP, world.entries(actions.TASK_COMPLETED, world.TWO_AGENTS)
     return [] if found == wanted else [f"{found} entries of {wanted} completed tasks"]
 
 

@@ -39,7 +39,7 @@ PERMIT3: Mapping[str, Any] = {
 }
 TWO_AGENTS: Mapping[str, Any] = {
     "id": "two_agents",
-    "steps": [{"id": "AI-Screen", "role": AGENT}, {"id": "AI-Check", "role": AGENT}],
+    "steps": [{"id": "AI-Screen", "role": AGENT}, {"id": "AI-Check", "role": "agent:checker"}],
 }
 
 
@@ -152,5 +152,7 @@ def analyze() -> None:
         cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
 
 
-def entries(action: str) -> int:
-    return Entry.objects.filter(action=action).count()
+def entries(action: str, document: Mapping[str, Any]) -> int:
+    """How often this act stands in the log of the document's runs."""
+    runs = Run.objects.filter(version__playbook__slug=document["id"])
+    return Entry.objects.filter(action=action, run_id__in=runs.values("pk")).count()
