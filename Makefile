@@ -3,7 +3,7 @@
 # Everything a person types to work with HMS-ACT from a clone. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test run lint bench shell lock clean core dev
+.PHONY: help demo test fuzz run lint bench shell lock clean core dev
 
 PYTHON_IN := .venv/bin/python
 
@@ -17,6 +17,9 @@ demo: core ## play the protest-permit story here: PORT=8000; AUTO=1 plays it alo
 
 test: dev ## all checks and tests, on SQLite and PostgreSQL: DB=sqlite narrows, as does ARGS="tests/runs -k claim"
 	@exec $(PYTHON_IN) scripts/run_tests.py $(DB)
+
+fuzz: dev ## calls that nobody thought of, on both databases: MINUTES=10; DB=sqlite narrows; SEED=1 plays one round again
+	@exec $(PYTHON_IN) scripts/fuzz.py $(DB)
 
 run: core ## web and worker in the foreground, on the database that DATABASE_URL names: PORT=8000
 	@exec $(PYTHON_IN) scripts/run_server.py

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +17,10 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from config import openapi
 from config.openapi import PROBLEM_TYPE, description, refusals
 from tests.contract import world as worlds
 from tests.contract.answers import json_of
+from tests.contract.closed import closed_description
 from tests.contract.world import World
 from tests.factories import PERMIT
 from tests.hostile.calls import api_calls
@@ -457,7 +456,7 @@ def test_a_stranger_is_refused_as_described(id, world):
 
 def faults(schema: Any, value: Any, *, closed: bool = False) -> list[str]:
     """What is wrong with a value; `closed`: fields that the components do not name are wrong too."""
-    document = _closed() if closed else description()
+    document = closed_description() if closed else description()
     registry = Registry().with_resource("urn:api", Resource(document, DRAFT202012))
     validator = Draft202012Validator(_absolute(schema), registry=registry, format_checker=openapi_formats)
     return [f"{fault.json_path}: {fault.message}" for fault in validator.iter_errors(value)]
@@ -468,18 +467,3 @@ openapi_formats = Draft202012Validator.FORMAT_CHECKER
 
 def _absolute(schema: Any) -> Any:
     return json.loads(json.dumps(schema).replace('"#/', '"urn:api#/'))
-
-
-def _closed() -> dict[str, Any]:
-    document: dict[str, Any] = copy.deepcopy(openapi.description())
-    for component in _objects(document["components"]):
-        component.setdefault("additionalProperties", False)
-    return document
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if value.get("type") == "object" and "properties" in value:
-            yield value
-        for inner in value.values():
-            yield from _objects(inner)
