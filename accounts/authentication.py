@@ -34,7 +34,7 @@ class BearerOrSession(BaseAuthentication):
         if scheme.lower() != "bearer":
             return by_session(request)
         credential = credential.strip()
-        if not credential or " " in credential:
+        if not credential or " " in credential or not credential.isprintable():
             raise NotAuthenticated("`Authorization: Bearer` needs one API key or token behind it.")
         if credential.startswith(knox_settings.TOKEN_PREFIX):
             return by_key(credential)

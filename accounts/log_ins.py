@@ -20,7 +20,7 @@ from config import clock
 from config.api import problem
 from config.errors import Forbidden, RateLimited
 
-MAX_NAME_NOTED = 150
+MAX_NAME_NOTED = 150  # characters; nobody has a longer name
 
 
 class LogInDenied(Forbidden):
@@ -67,6 +67,12 @@ def deny_log_in(*, username: str, actor: SystemActor) -> None:
 class _Nobody:
     def audit_subject(self) -> Subject:
         return Subject(type="user", id="")
+
+
+def name_counted(request: HttpRequest, credentials: dict[str, Any] | None) -> str | None:
+    """Under which name a failed log-in is counted. A log-in form takes any, and the counter's column does not."""
+    name = (credentials or request.POST).get("username")
+    return name and str(name)[:MAX_NAME_NOTED]
 
 
 def lockout_of(request: HttpRequest) -> RateLimited:

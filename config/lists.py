@@ -108,12 +108,25 @@ class CursorPages(CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         try:
+            self._check_position(queryset, request, view)
             return super().paginate_queryset(queryset, request, view)
         except (exceptions.NotFound, ValidationError, ValueError, OverflowError):
             if CURSOR not in request.query_params:
                 raise
             remedy = "Follow the `next` or `previous` of an answer, as it is."
             raise Invalid("The cursor is not one of ours.", errors=[Problem(CURSOR, "is not one of ours", remedy)])
+
+    def _check_position(self, queryset: Any, request: Request, view: Any) -> None:
+        """What the library would hand to the database as it stands, to compare the first field of the order with."""
+        cursor = self.decode_cursor(request)
+        if cursor is None or cursor.position is None:
+            return
+        first = self.get_ordering(request, queryset, view)[0].lstrip("-")
+        position = queryset.model._meta.get_field(first).to_python(cursor.position)
+        if isinstance(position, datetime):
+            if position.tzinfo is None:
+                raise ValueError("the library writes the offset")
+            position.astimezone(UTC)  # an OverflowError, where it lies before or after all years
 
     def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
         link = {"type": ["string", "null"], "format": "uri"}

@@ -54,7 +54,10 @@ class PageMethods:
 
 
 class NoNul:
-    """No name holds the character NUL, and PostgreSQL fails on it. (Calls judge their own queries and bodies.)"""
+    """No name or session holds the character NUL, and PostgreSQL fails on it.
+
+    Calls judge their own credentials, queries and bodies.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -64,6 +67,8 @@ class NoNul:
             return refusal_response(request, NotFound())
         if "%00" in request.META["QUERY_STRING"] and not is_api(request):
             return refusal_response(request, Unparseable("The address holds the character NUL."))
+        if any("\x00" in value for value in request.COOKIES.values()):
+            return refusal_response(request, Unparseable("A cookie holds the character NUL."))
         return self.get_response(request)
 
 

@@ -246,6 +246,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 AXES_LOCKOUT_CALLABLE = "accounts.log_ins.locked_out"
+AXES_USERNAME_CALLABLE = "accounts.log_ins.name_counted"
 AXES_DISABLE_ACCESS_LOG = True  # log-ins stand in the action log, and there alone
 AXES_ENABLE_ADMIN = False
 

@@ -236,6 +236,12 @@ def test_a_locked_out_caller_of_the_api_gets_a_problem_document(liaison):
     assert answer.json()["code"] == "rate_limited"
 
 
+def test_a_name_longer_than_any_is_refused_and_counted_like_any_other(db):
+    answers = [log_in("x" * 5000).status_code for _ in range(settings.AXES_FAILURE_LIMIT + 1)]
+
+    assert (set(answers[:-2]), answers[-1]) == ({200}, 429)
+
+
 def test_one_persons_failures_do_not_lock_out_another(liaison, auditor):
     for _ in range(settings.AXES_FAILURE_LIMIT + 1):
         obtain("liaison", "wrong")

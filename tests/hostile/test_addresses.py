@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Odd addresses, queries and headers, to calls and to pages: never a fault of ours, and no way around a log-in."""
+"""Odd addresses, queries, headers and methods, to calls and pages: no fault of ours, and no way around a log-in."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
+from django.contrib import admin
+from django.db.models import Model
 from django.test import Client
+from django.urls import reverse
 
 from tests.config.addresses import admin_addresses
 from tests.contract.answers import json_of, problem
-from tests.hostile.calls import api_calls
+from tests.hostile.calls import ApiCall, api_calls
 
 pytestmark = pytest.mark.django_db
 
@@ -380,11 +383,13 @@ def test_an_odd_idempotency_key_is_refused_or_is_none(key, api_for, validator, i
 
 # Pages ------------------------------------------------------------------------------------------------------
 
-PAGE_QUERIES = (
+MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
+PAGE_IDS = ("99999999999999999999", "-1", "1.5", "_00", "%25", "%F0%9F%92%A5", "har_", "x" * 300)
+PAGES = ("", "change/", "history/", "history/1/", "delete/")
+LIST_QUERIES = (
     "q=%00",
-    "q=" + "x" * 5000,
     "q=%ff",
-    "q=%22",
+    "q=" + "x" * 5000,
     "p=-1",
     "p=999999999999999999999",
     "p=x",
@@ -393,12 +398,8 @@ PAGE_QUERIES = (
     "o=%00",
     "all=",
     "e=1",
-    "_to_field=x",
-    "_to_field=id",
-    "_popup=1",
+    "tab=%00",
     "_facets=x",
-    "_changelist_filters=%00",
-    "_changelist_filters=" + quote("q=" + "%00"),
     "id__exact=9" + "9" * 30,
     "id=x",
     "pk=%27",
@@ -407,37 +408,89 @@ PAGE_QUERIES = (
     "started_by__password__startswith=p",
     "created_at__gte=x",
     "created_at__year=99999999",
-    "version=v" + "9" * 30,
-    "label=%22",
-    "run=9" + "9" * 30,
-    "role=%F0%9F%92%A9",
-    "playbook=%FF",
+)
+FILTER_VALUES = ("", "99999999999999999999", "2026-99-99", "%00", "'%F0%9F%92%A5%E2%80%AE")
+PAGE_QUERIES = (
+    "_to_field=x",
+    "_to_field=id",
+    "_popup=1",
+    "_changelist_filters=%00",
+    "_changelist_filters=" + quote("q=" + "%00"),
     "next=//evil.example.org/",
     "next=https://evil.example.org/",
     "next=%00",
     "revision=x",
     "revision=99999999999999999999",
+    "%FF=%FF",
     "x" * 5000,
     "&".join(f"k{n}=1" for n in range(900)),
 )
+ASKED = {200, 301, 302, 400, 403, 404, 405}
 
 
-def test_no_page_breaks_on_an_odd_query(client_for, everybody, ids):
-    client = client_for(everybody)
-    broken = []
-    for address in admin_addresses():
-        for query in PAGE_QUERIES:
-            status = opened(client, f"{address.path}?{query}").status_code
-            if status not in {200, 301, 302, 400, 403, 404, 405}:
-                broken.append(f"{status} {address.path}?{query[:60]}")
+@pytest.fixture
+def superusers_client(everything, superuser, client_for) -> Client:
+    return client_for(superuser)
 
+
+def list_of(model: type[Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_an_id_that_no_row_can_have_has_no_page(model, superusers_client):
+    for id_ in PAGE_IDS:
+        for page in PAGES:
+            answer = superusers_client.get(f"{list_of(model)}{id_}/{page}")
+            assert answer.status_code in {301, 302, 403, 404}, f"{id_[:20]}/{page}"
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_a_list_does_not_break_on_an_odd_query(model, superusers_client):
+    page = superusers_client.get(list_of(model))
+    filters = [name for spec in page.context["cl"].filter_specs for name in spec.expected_parameters()]
+    fields = [field.name for field in model._meta.fields if field.name not in filters]
+    asked = [f"{name}={value}" for name in filters for value in FILTER_VALUES]
+
+    for query in (*LIST_QUERIES, *asked, *(f"{name}=99999999999999999999" for name in fields)):
+        answer = opened(superusers_client, f"{list_of(model)}?{query}")
+        assert answer.status_code in {200, 302, 400}, f"{query[:60]}: {answer.status_code}"
+
+
+def test_no_page_breaks_on_an_odd_query(superusers_client):
+    paths = [each.path for each in admin_addresses() if superusers_client.get(each.path).status_code == 200]
+    broken = [
+        f"{status} {path}?{query[:60]}"
+        for path in paths
+        for query in PAGE_QUERIES
+        if (status := opened(superusers_client, f"{path}?{query}").status_code) not in ASKED
+    ]
+
+    assert len(paths) > 60
     assert broken == []
 
 
-@pytest.mark.parametrize("path", ["/forms/protest_permit", "/admin/login/", "/api/docs", "/api/schema", "/", "/readyz"])
+@pytest.mark.parametrize("path", ["/forms/protest_permit", "/admin/login/", "/api/docs", "/api/schema"])
 def test_no_open_page_breaks_on_an_odd_query(path, ids):
     for query in (*PAGE_QUERIES, *ODD_QUERIES):
         answer = opened(Client(), f"{path}?{query}")
 
         assert answer.status_code in {200, 301, 302, 400, 404, 503}, f"{query[:80]}: {answer.status_code}"
         assert "evil.example.org" not in answer.headers.get("Location", "")
+
+
+# Methods ----------------------------------------------------------------------------------------------------
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "get", "\u00e9")
+
+
+@pytest.mark.parametrize("template", sorted({call.template for call in api_calls()}))
+def test_a_method_a_call_does_not_have_is_a_405(template, caller, ids, nothing_moved):
+    has = {call.method for call in api_calls() if call.template == template}
+    for method in METHODS:
+        if method.upper() in has:
+            continue
+        answer = caller.generic(method, ApiCall(method, template).path(ids), b"{}", content_type="application/json")
+
+        problem(answer, 405, "method_not_allowed")
+        assert has <= {name.strip() for name in answer.headers["Allow"].split(",")}
