@@ -36,7 +36,7 @@ ENDING_FIELDS = (
 
 
 def position(run: Run) -> Position:
-    return Position(run.position)
+    return Position.from_json(run.position)
 
 
 def ending(task: Task) -> None:
