@@ -39,6 +39,15 @@ def test_all_branches_begin_at_once():
     assert story.ended("check/0/a") == ["open check/0/b"]
 
 
+def test_a_task_group_fans_out_one_branch_for_each_task():
+    tasks = [{"id": "fetch_data", "type": "script"}, {"id": "ai_analysis", "type": "agent"}]
+    story = Story({"type": "parallel", "tasks": tasks}, {"id": "deploy", "type": "script"})
+
+    assert story.starts() == ["enter parallel-1", "open parallel-1/0/fetch_data", "open parallel-1/1/ai_analysis"]
+    assert story.ended("parallel-1/1/ai_analysis") == []
+    assert story.ended("parallel-1/0/fetch_data") == ["leave parallel-1 PASS 2+0", "open deploy"]
+
+
 def test_no_more_branches_run_at_a_time_than_may():
     story = Story(parallel("check", *([agent(letter)] for letter in "abcd"), max_concurrency=2))
 

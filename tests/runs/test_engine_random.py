@@ -6,13 +6,14 @@ twice, never more branches run than may, the position counts exactly what is ope
 JSON unchanged.
 """
 
+import cel
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from playbooks.parse import parse_data
 from runs import engine
-from tests.playbook_strategies import playbooks
+from tests.playbook_strategies import MISSING, VALUES, playbooks
 from tests.runs.simulation import Answers, Simulation, passes
 
 SEEDS = st.integers(0, 2**32)
@@ -85,3 +86,12 @@ def test_the_strategy_makes_only_the_kinds_it_is_asked_for(kinds):
         assert {str(step.kind) for step in definition_of(document).walk()} <= set(kinds)
 
     check()
+
+
+@pytest.mark.parametrize("expression", VALUES)
+def test_the_expressions_of_the_strategy_have_the_same_values_in_cel(expression):
+    if VALUES[expression] is MISSING:
+        with pytest.raises(KeyError):
+            cel.evaluate(expression, {"payload": {}})
+    else:
+        assert cel.evaluate(expression, {"payload": {}}) == VALUES[expression]
