@@ -640,11 +640,6 @@ class Document(BlockPart):
     web_form: WebFormPart | None = None
 
 
-_OF_STEPS: tuple[type[Part], ...] = (BlockPart, DetourPart, BranchPart, CasePart, *STEP_MODELS.values(), Document)
-for _model in _OF_STEPS:
-    _model.model_rebuild()
-
-
 class _Published(GenerateJsonSchema):
     """Says of an optional field what it holds, not that it may be null: authors leave it out."""
 
