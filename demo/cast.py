@@ -23,7 +23,10 @@ from playbooks.parse import digest, parse, to_document
 
 PLAYBOOK = "protest_permit"
 DOCUMENT = Path(__file__).with_name("protest_permit.json")
-PASSWORD_BYTES = 9
+# Without vowels, and without what looks alike: no password is like the name or address of anybody (the rule on
+# passwords would refuse it), and all are easy to type.
+PASSWORD_LETTERS = "bcdfghjkmnpqrstvwxzBCDFGHJKMNPQRSTVWXZ23456789"
+PASSWORD_LENGTH = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Secrets:
 
     def password_of(self, username: str) -> str:
         if not self.get(username):
-            self.keep(username, secrets.token_urlsafe(PASSWORD_BYTES))
+            self.keep(username, "".join(secrets.choice(PASSWORD_LETTERS) for _ in range(PASSWORD_LENGTH)))
         return self.get(username)
 
 

@@ -7,11 +7,12 @@ import json
 import stat
 
 import pytest
+from django.contrib.auth.password_validation import validate_password
 
 from accounts.models import ApiKey, User
 from accounts.services import revoke_key
 from audit.services import SYSTEM
-from demo.cast import ADMINISTRATOR, AGENT, AUDITOR, LIAISON, PLAYBOOK, assemble
+from demo.cast import ADMINISTRATOR, AGENT, AUDITOR, LIAISON, PEOPLE, PLAYBOOK, Secrets, assemble
 from playbooks import services as playbooks
 from playbooks.models import Version
 from playbooks.parse import parse_data
@@ -100,3 +101,9 @@ def test_a_playbook_of_the_same_name_that_was_there_first_gets_ours_as_its_next_
 
     assemble(file)
     assert versions() == [(1, "draft"), (2, "published")]
+
+
+def test_no_password_it_makes_is_refused_as_one(tmp_path):
+    for number, person in enumerate([*PEOPLE] * 200):
+        made = Secrets(tmp_path / f"{number}.json").password_of(person.username)
+        validate_password(made, User(username=person.username, email=f"{person.username}@city.example"))
