@@ -20,7 +20,18 @@ from tests.house.tree import ROOT, committed_files
 GROUND = {
     f"config.{name}"
     for name in (
-        "errors", "clock", "api", "admin", "batch", "crash", "csp", "guard", "mail", "converters", "lists", "openapi",
+        "errors",
+        "clock",
+        "api",
+        "admin",
+        "batch",
+        "crash",
+        "csp",
+        "guard",
+        "mail",
+        "converters",
+        "lists",
+        "openapi",
         "prepared",
     )
 }
