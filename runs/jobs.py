@@ -21,7 +21,7 @@ from accounts.models import User
 from audit.context import coming_from
 from config import mail
 from config.crash import crash_point
-from config.errors import LeaseLost, Refused
+from config.errors import LeaseLost
 from playbooks import catalogue
 from playbooks.catalogue import ActionCall, Permanent, Verdict
 from runs import cluster, due
@@ -171,12 +171,4 @@ def tick() -> int:
                 return acted
             seen.update(fresh)
             for source, row_id in fresh:
-                _one(source, row_id)
-            acted += len(fresh)
-
-
-def _one(source: str, row_id: int) -> None:
-    try:
-        due.sources()[source].perform(row_id)
-    except Refused as refusal:
-        log.warning("%s %s: %s", source, row_id, refusal.detail)
+                acted += due.each([row_id], due.sources()[source].perform)

@@ -4,7 +4,7 @@
 import pytest
 from django.db import OperationalError
 
-from runs import due
+from runs import due, jobs
 from runs.broker import DueBroker
 
 
@@ -18,6 +18,23 @@ def test_a_row_that_cannot_be_put_right_holds_up_none_of_the_others(caplog):
 
     assert due.each([1, 2, 3], put_right) == 3
     assert done == [2, 3]
+    assert "a promise of ours is broken" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_tick_goes_on_after_a_row_that_nobody_can_perform(monkeypatch, caplog):
+    done = []
+
+    def perform(row_id):
+        if row_id == 1:
+            raise AssertionError("a promise of ours is broken")
+        done.append(row_id)
+
+    rows = due.Source(find=lambda limit: [1, 2], perform=perform, oldest=lambda: None)
+    monkeypatch.setattr(due, "_sources", {"rows": rows})
+
+    assert jobs.tick() == 2
+    assert done == [2]
     assert "a promise of ours is broken" in caplog.text
 
 
