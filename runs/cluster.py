@@ -10,54 +10,57 @@ each of its processes with its parent; elsewhere the process that looks for work
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 
 from django.conf import settings
+from django.core.management import call_command
+from django.db import connections
 
 LOOKED, TOOK_UP, PUT_DOWN = b"l", b"t", b"p"  # for what is due; a ticket; it again, however it ended
 SIGN = struct.Struct("=ci")  # a word and the process that says it; so short that a write is never torn
+SIGNS_AT_ONCE = 10_000
 SET_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 KILLED_AFTER_SECONDS = 10  # django-q2 ends a process that much after its call should have ended, or sooner
 
 
 class Cluster:
-    """One life of the cluster, as its supervisor sees it. Times are of the monotonic clock."""
+    """One life of the cluster, as its supervisor sees it. Times are of the monotonic clock.
+
+    It is forked: what django-q2 forks in its turn has everything loaded already, and so has it, in no time.
+    """
 
     def __init__(self, holder: str) -> None:
-        self._signs, theirs = os.pipe()
-        os.set_blocking(self._signs, False)
+        ours, theirs = os.pipe()
+        self._signs = FileIO(ours)
+        os.set_blocking(ours, False)
         self.started_at = time.monotonic()
         self.looked_at: float | None = None  # for the first time: it has started
         self.moved_at = self.started_at  # when it last took up a ticket, or could not be expected to
         self._at_work: dict[int, float] = {}  # process → since when it has a ticket
-        command = [sys.executable, sys.argv[0], "worker", f"--under={os.getpid()}", f"--signs={theirs}"]
-        environment = {**os.environ, "HMS_ACT_HOLDER": holder}
-        self.process = subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=[theirs])
+        connections.close_all()  # each is of one process alone
+        fork = multiprocessing.get_context("fork")
+        self._process = fork.Process(target=serve, args=[holder, os.getpid(), self._signs, theirs])
+        self._process.start()
         os.close(theirs)
 
     def listen(self) -> None:
         """Take in what has been said since the last time."""
         now = time.monotonic()
-        for word, process in SIGN.iter_unpack(self._read()):
+        for word, process in SIGN.iter_unpack(self._signs.read(SIGNS_AT_ONCE * SIGN.size) or b""):
             if word == LOOKED and self.looked_at is None:
                 self.looked_at = self.moved_at = now
             elif word == TOOK_UP:
                 self.moved_at = self._at_work[process] = now
             elif word == PUT_DOWN:
                 self._at_work.pop(process, None)
-
-    def _read(self) -> bytes:
-        try:
-            return os.read(self._signs, 64 * 1024 // SIGN.size * SIGN.size)
-        except BlockingIOError:
-            return b""
 
     def excuse(self) -> None:
         """No progress could be expected up to now."""
@@ -77,24 +80,24 @@ class Cluster:
         self._at_work = {p: since for p, since in self._at_work.items() if since > overdue and _is_there(p)}
         return len(self._at_work)
 
+    def has_ended(self) -> bool:
+        return self._process.exitcode is not None
+
     def end(self, seconds: float) -> bool:
         """Let it finish what it holds; whether it did in time."""
-        self.process.terminate()
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        self._process.terminate()
+        self._process.join(seconds)
+        return self.has_ended()
 
     def kill(self) -> None:
         """End whatever is left of it."""
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return  # all of it has ended already
-        finally:
-            self.process.wait()
-            os.close(self._signs)
+        group = self._process.pid
+        assert group is not None
+        with suppress(ProcessLookupError):  # all of it has ended already, or it has no group yet
+            os.killpg(group, signal.SIGKILL)
+        self._process.kill()
+        self._process.join()
+        self._signs.close()
 
 
 def _is_there(process: int) -> bool:
@@ -111,14 +114,19 @@ _signs: int | None = None  # where to say what we do; None in a process that nob
 _parent = 0
 
 
-def serve(*, supervisor: int, signs: int) -> None:
-    """Make this process, and all that it forks, the cluster of that supervisor."""
+def serve(holder: str, supervisor: int, read: FileIO, signs: int) -> None:
+    """Be, with all that this process forks, the cluster of that supervisor, from which it was forked."""
     global _signs, _parent
-    _signs, _parent = signs, supervisor
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    read.close()  # so that nobody reads once the supervisor has gone
     os.set_blocking(signs, False)
-    os.set_inheritable(signs, False)  # a program that an action runs is no part of the cluster
+    os.environ["HMS_ACT_HOLDER"] = holder
+    _signs, _parent = signs, supervisor
     os.register_at_fork(before=_become_parent, after_in_child=_end_with_parent)
     _end_with_parent()
+    call_command("qcluster")
 
 
 def _become_parent() -> None:

@@ -46,12 +46,6 @@ def begin_tick(environment: Environment) -> subprocess.Popen[str]:
     )
 
 
-def tick(environment: Environment) -> None:
-    process = begin_tick(environment)
-    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, said
-
-
 def tick_dies(environment: Environment, point: str) -> None:
     process = begin_tick({**environment, "HMS_ACT_CRASH_AT": point})
     said, _ = process.communicate(timeout=PATIENCE_SECONDS)
@@ -69,12 +63,6 @@ def web_dies(environment: Environment, log: Path, point: str, path: str, **call:
         except httpx2.TransportError:
             return
     raise AssertionError(f"{path} was answered: {answer.status_code} {answer.text}\n{log.read_text()}")
-
-
-def sent_again(environment: Environment, log: Path, path: str, **call: Any) -> httpx2.Response:
-    """The same call to a server that lives."""
-    with served(environment, log) as web:
-        return web.post(path, **call)
 
 
 # Workers --------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import django
 
+LEASE_SECONDS = 4  # what the server's death cost a process is taken up by another so soon
+
 
 def main() -> None:
     django.setup()
@@ -15,7 +17,7 @@ def main() -> None:
     from tests.factories import founder, published
     from tests.people import key_of
 
-    published(charging("reserve", "charge"))
+    published(charging("reserve", "charge", token_ttl=LEASE_SECONDS))
     _, token = key_of(founder())
     print(token)
 

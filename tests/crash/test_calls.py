@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A web server dies before or after the commit of a call; the client, who has no answer, sends it again."""
+"""A web server dies before or after the commit of a call; the client, who has no answer, sends it again to another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from accounts.models import User
@@ -16,9 +15,9 @@ from audit import actions
 from audit.models import Entry
 from runs import due, services
 from runs.models import Run, Task, TaskState
-from tests.crash.house import sent_again, told, web_dies
+from tests.crash.house import told, web_dies
 from tests.factories import claimed, later, published, reloaded, started, steps, tasks_of, waiting_for_a_person
-from tests.people import key_of
+from tests.people import Api, key_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,9 +30,8 @@ def dies(environment, tmp_path: Path) -> Callable[..., None]:
     return lambda point, path, **call: web_dies(environment, tmp_path / "dies.log", point, path, **call)
 
 
-@pytest.fixture
-def again(environment, tmp_path: Path) -> Callable[..., httpx2.Response]:
-    return lambda path, **call: sent_again(environment, tmp_path / "lives.log", path, **call)
+def again(path: str, *, json: Any, headers: dict[str, str]) -> Any:
+    return Api().post(path, json, headers=headers)
 
 
 def call_of(user: User, body: Any, *, key: str = "") -> dict[str, Any]:
@@ -45,7 +43,7 @@ def call_of(user: User, body: Any, *, key: str = "") -> dict[str, Any]:
 # Starting -------------------------------------------------------------------------------------------------
 
 
-def test_a_start_lost_before_its_commit_has_left_nothing_and_is_sent_again(validator, dies, again):
+def test_a_start_lost_before_its_commit_has_left_nothing_and_is_sent_again(validator, dies):
     published()
     start = call_of(validator, {"playbook": "protest_permit", "payload": {"form_id": 1}}, key="permit-1")
     entries = Entry.objects.count()
@@ -58,7 +56,7 @@ def test_a_start_lost_before_its_commit_has_left_nothing_and_is_sent_again(valid
     assert Run.objects.get().pk == answer.json()["run_id"]
 
 
-def test_a_start_lost_after_its_commit_is_answered_with_the_run_that_was_started(validator, dies, again):
+def test_a_start_lost_after_its_commit_is_answered_with_the_run_that_was_started(validator, dies):
     published()
     start = call_of(validator, {"playbook": "protest_permit", "payload": {"form_id": 1}}, key="permit-1")
 
@@ -103,7 +101,7 @@ def test_a_claim_lost_after_its_commit_is_offered_again_when_its_lease_is_over(v
 # Completing -----------------------------------------------------------------------------------------------
 
 
-def test_a_completion_lost_before_its_commit_is_sent_again_under_the_same_token(validator, dies, again):
+def test_a_completion_lost_before_its_commit_is_sent_again_under_the_same_token(validator, dies):
     run = started(TWO)
     lease = claimed(validator)
     path, done = completion(lease, validator, "")
@@ -118,7 +116,7 @@ def test_a_completion_lost_before_its_commit_is_sent_again_under_the_same_token(
 
 
 @pytest.mark.parametrize("key", ["", "done-1"])
-def test_a_completion_lost_after_its_commit_is_answered_again_and_counts_once(validator, dies, again, key):
+def test_a_completion_lost_after_its_commit_is_answered_again_and_counts_once(validator, dies, key):
     run = started(TWO)
     lease = claimed(validator)
     path, done = completion(lease, validator, key)
@@ -158,7 +156,7 @@ def assert_completed_once(run: Run) -> None:
 
 
 @pytest.mark.parametrize("point", ["decide.before_commit", "decide.after_commit"])
-def test_a_decision_whose_answer_is_lost_is_sent_again_and_counts_once(validator, liaison, dies, again, point):
+def test_a_decision_whose_answer_is_lost_is_sent_again_and_counts_once(validator, liaison, dies, point):
     request = waiting_for_a_person(validator)
     path = f"/hitl/requests/{request.pk}/fulfill"
     decision = call_of(liaison, {"response_data": {}, "notes": "the route is clear"}, key="decision-1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Twenty kills of a worker's processes, idle and busy, its supervisor's among them, while sixty runs go through.
+"""Twenty kills of a worker's processes, idle and busy, its supervisor's among them, while forty runs go through.
 
 Nothing is lost, nothing is done twice, nothing stands still.
 """
@@ -27,10 +27,17 @@ SEED = 20260301
 STEPS = ("reserve", "charge")
 LEASE_SECONDS = 4
 BUSY_SECONDS = 0.1  # before and after each call
-RUNS, ROUNDS, RUNS_A_ROUND = 60, 10, 6
-IDLE_IN = (0, 2, 5, 8)  # rounds that begin with nothing to do
-CAUGHT_AT_WORK_IN = (1, 4, 6, 9)  # rounds whose first kill is of a process in the middle of a call
-SUPERVISOR_DIES_IN = (3, 7)
+RUNS, RUNS_A_ROUND = 40, 6
+ANY, AT_WORK, SUPERVISOR = "any but the supervisor", "one in the middle of a call", "the supervisor"
+ROUNDS = (  # whether it begins with nothing to do; and who is killed
+    (True, (ANY, ANY, ANY, ANY)),
+    (False, (AT_WORK, ANY, AT_WORK, ANY)),
+    (True, (ANY, SUPERVISOR, ANY, ANY)),
+    (False, (AT_WORK, ANY, ANY, ANY)),
+    (False, (SUPERVISOR, ANY, AT_WORK, ANY)),
+)
+KILLS = Counter(victim for _, victims in ROUNDS for victim in victims)
+LONGEST_PAUSE = 0.5  # seconds between two kills
 STALL_SECONDS = 6  # in which a supervisor on a quick machine notices
 
 
@@ -50,29 +57,28 @@ def test_twenty_kills_lose_nothing_double_nothing_and_stop_nothing(worker, recei
     # As long as a worker takes to start on this machine, now: twice that, and what its supervisor waits at most.
     few_seconds = STALL_SECONDS + 2 * (time.monotonic() - began)
     marksman = Marksman(worker, SEED)
+    shots = {
+        ANY: marksman.shoot,
+        AT_WORK: lambda: marksman.shoot_at_work(receiver),
+        SUPERVISOR: marksman.shoot_supervisor,
+    }
 
-    for number in range(ROUNDS):
-        if number in IDLE_IN:
+    for is_idle, victims in ROUNDS:
+        if is_idle:
             until(nothing_is_open, "the end of what was begun")
         else:
-            for _ in range(RUNS_A_ROUND - 1):
+            for _ in range(RUNS_A_ROUND):
                 start()
-        marksman.pause(1.0)
-        if number in CAUGHT_AT_WORK_IN:
-            marksman.shoot_at_work(receiver)
-        elif number in SUPERVISOR_DIES_IN:
-            marksman.shoot_supervisor()
-        else:
-            marksman.shoot()
-        marksman.pause(1.0)
-        marksman.shoot()
+        for victim in victims:
+            marksman.pause(LONGEST_PAUSE)
+            shots[victim]()
         assert_started_within(start(), LEASE_SECONDS + few_seconds)
     while Run.objects.count() < RUNS:
         start()
     until(nothing_is_open, "the end of all runs")
 
-    assert marksman.kills == 2 * ROUNDS
-    assert worker.starts == 1 + len(SUPERVISOR_DIES_IN)
+    assert marksman.kills == KILLS.total() == 20
+    assert worker.starts == 1 + KILLS[SUPERVISOR]
     assert_nothing_lost()
     assert_nothing_double(receiver)
     assert_leases_ended_in_time(few_seconds)
@@ -130,7 +136,7 @@ def assert_nothing_double(receiver) -> None:
     assert confirmed == receiver.effects
     assert len(receiver.effects) == len(STEPS) * Run.objects.count()
     lost = sum(Task.objects.values_list("lease_losses", flat=True))
-    assert lost >= len(CAUGHT_AT_WORK_IN)
+    assert lost >= KILLS[AT_WORK]
     assert len(receiver.asked) - len(receiver.effects) <= lost
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosts whose clocks are wrong: on PostgreSQL all times are the database's."""
+"""Clocks that are wrong: a host's, as on PostgreSQL all times are the database's; and the database's own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from accounts.models import User
+from audit import actions
 from audit.models import Entry
 from config import clock
+from config.errors import LeaseLost
+from runs import due, services
+from runs.leases import Lease
 from runs.models import TaskState
 from tests.config.web import served
-from tests.crash.house import charging, has_ended, until, worker
-from tests.factories import claimed, published, reloaded, started, steps, tasks_of
+from tests.crash.house import charging, has_ended, told, until, worker
+from tests.factories import claimed, later, published, reloaded, started, steps, tasks_of
 from tests.house.tree import ROOT, committed_files
 from tests.people import key_of
 
@@ -31,13 +36,11 @@ LATER = {"maximum_attempts": 2, "initial_interval": 3600, "jitter": "none"}
 def test_a_host_a_day_ahead_or_behind_ends_nothing_early_and_holds_nothing_up(
     environment, receiver, validator, tmp_path, days
 ):
-    from runs.services import fail_task
-
     held = started(AGENTS)
     claimed(validator)
     failed = started({**AGENTS, "id": "again", "steps": [{**AGENTS["steps"][0], "retries": LATER}]})
     lease = claimed(validator)
-    fail_task(task_id=lease.task.pk, actor=validator, token=lease.token, message="not now")
+    services.fail_task(task_id=lease.task.pk, actor=validator, token=lease.token, message="not now")
     began = clock.now()
 
     with worker(on_a_host_wrong_by(timedelta(days=days), environment), tmp_path / "worker.log"):
@@ -66,6 +69,43 @@ def test_a_web_host_far_off_knows_its_callers_and_gives_leases_as_long_as_any(en
     assert (begun.status_code, lease.status_code) == (202, 200)
     left = datetime.fromisoformat(lease.json()["expires_at"]) - clock.now()
     assert timedelta(0) < left <= timedelta(seconds=60)
+
+
+@pytest.mark.django_db
+def test_a_clock_of_the_database_that_jumps_ahead_ends_leases_and_the_fence_keeps_outcomes_single(validator):
+    run = started(AGENTS)
+    early = claimed(validator)
+    later(hours=1)
+    due.sweep()
+    late = claimed(validator)
+
+    with pytest.raises(LeaseLost):
+        completed(early, validator)
+    completed(late, validator)
+    with pytest.raises(LeaseLost):
+        completed(early, validator)
+
+    assert (reloaded(run).state, told(run)[actions.TASK_COMPLETED], late.task.fence) == ("completed", 1, 2)
+
+
+@pytest.mark.django_db
+def test_a_clock_of_the_database_that_jumps_back_delays_what_was_lost_and_doubles_nothing(validator):
+    run = started(AGENTS)
+    lost = claimed(validator)
+    later(hours=-1)
+    due.sweep()
+    assert services.claim_tasks(role="agent:validator", actor=validator) == [], "the lease lasts an hour longer"
+    later(hours=1, seconds=61)
+    due.sweep()
+    completed(claimed(validator), validator)
+
+    with pytest.raises(LeaseLost):
+        completed(lost, validator)
+    assert (reloaded(run).state, told(run)[actions.TASK_COMPLETED]) == ("completed", 1)
+
+
+def completed(lease: Lease, by: User) -> None:
+    services.complete_task(task_id=lease.task.pk, actor=by, token=lease.token, outcome="PASS")
 
 
 def on_a_host_wrong_by(shift: timedelta, environment) -> dict[str, str]:

@@ -10,12 +10,14 @@ import pytest
 from django.core import mail
 from django.db.models import F
 
+from accounts import seeds
+from accounts.models import User
 from approvals.models import ActionRequest, Notification
 from audit import actions
 from config.errors import WrongState
 from runs import due, jobs, services
 from runs.models import Run, Task, TaskState
-from tests.crash.house import begin_tick, charging, has_ended, tick, tick_dies, told, until, web_dies, worker
+from tests.crash.house import begin_tick, charging, has_ended, tick_dies, told, until, web_dies, worker
 from tests.factories import founder, later, published, reloaded, started, steps, tasks_of, user
 from tests.people import key_of
 from tests.races import at_once, losers, winners
@@ -69,28 +71,29 @@ def mails_in(folder: Path) -> int:
 # Lost leases ----------------------------------------------------------------------------------------------
 
 
-def with_a_lost_lease(environment) -> Run:
+def with_a_lost_lease() -> Run:
     """A run whose holder died long ago."""
     run = started(charging())
-    tick_dies(environment, "effect.after_intended")
+    (task,) = tasks_of(run)
+    services.claim_for_worker(task_id=task.pk, actor=User.objects.get(username=seeds.WORKER), holder="gone:1")
     Task.objects.update(lease_expires_at=F("claimed_at"), next_check_at=F("claimed_at"))
     return run
 
 
 def test_a_timer_that_dies_leaves_its_work_to_any_other(environment, receiver):
-    run = with_a_lost_lease(environment)
+    run = with_a_lost_lease()
 
     tick_dies(environment, "lease_lost.before_commit")
     (task,) = tasks_of(run)
     assert (task.state, task.lease_losses, told(run)[actions.TASK_LEASE_LOST]) == (TaskState.RUNNING, 0, 0)
-    tick(environment)
+    jobs.tick()
 
     (task,) = tasks_of(run)
     assert (task.state, task.lease_losses, told(run)[actions.TASK_LEASE_LOST]) == (TaskState.COMPLETED, 1, 1)
 
 
 def test_two_timers_at_once_take_a_lease_back_once(environment, receiver):
-    run = with_a_lost_lease(environment)
+    run = with_a_lost_lease()
 
     timers = [begin_tick(environment) for _ in range(2)]
     said = [timer.communicate()[0] for timer in timers]

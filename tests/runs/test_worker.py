@@ -15,7 +15,7 @@ from django.conf import settings
 
 from runs.models import Run, Task, TaskState, WorkerHost
 from tests.factories import reloaded, started, steps, tasks_of
-from tests.process_tree import children, is_alive, tree
+from tests.process_tree import is_alive, tree
 from tests.runs import actions as called
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,19 +71,6 @@ def test_it_performs_what_is_due_and_stops_when_told(worker):
     assert not WorkerHost.objects.exists()
 
 
-def test_the_kill_of_an_idle_process_is_survived(worker):
-    first = started(pay())
-    until(lambda: ended(first))
-    for victim in _performers(worker):
-        os.kill(victim, signal.SIGKILL)
-
-    second = started(pay())
-    until(lambda: ended(second))
-
-    assert reloaded(second).state == "completed"
-    assert len(called.marks()) == 2
-
-
 def test_a_cluster_ends_with_its_supervisor_and_with_each_of_its_own_parents(worker):
     until(lambda: len(_members(worker)) == settings.WORKERS + 4)  # and its guard, monitor and pusher
     members = _members(worker)
@@ -130,12 +117,6 @@ def test_a_call_that_takes_too_long_is_a_fault_and_the_worker_goes_on(worker):
     until(lambda: ended(after))
 
 
-def _performers(worker: subprocess.Popen[str]) -> list[int]:
-    """The processes that perform: of what the guard started, the first two."""
-    _, guard, *_ = _members(worker)
-    return children(guard)[: settings.WORKERS]
-
-
 def _members(worker: subprocess.Popen[str]) -> list[int]:
     """The cluster's first process, its guard, and those that the guard started."""
     return tree(worker.pid)[1:]
@@ -149,3 +130,15 @@ def test_nothing_is_left_held_when_it_stops(worker):
 
     assert reloaded(run).state == "completed"
     assert not Task.objects.filter(state=TaskState.RUNNING).exists()
+
+
+def test_without_its_database_it_says_so_and_ends(process_environment):
+    environment = {**process_environment, "DATABASE_URL": "postgres://nobody:nothing@127.0.0.1:1/none"}
+    command = [sys.executable, "manage.py", "worker"]
+
+    ended = subprocess.run(
+        command, cwd=settings.BASE_DIR, env=environment, text=True, capture_output=True, timeout=PATIENCE
+    )
+
+    assert ended.returncode != 0
+    assert "Connection refused" in ended.stderr

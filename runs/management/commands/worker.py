@@ -17,8 +17,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, close_old_connections
 from django_q.models import Schedule
 
@@ -37,16 +36,8 @@ FORGOTTEN_AFTER = timedelta(days=1)  # a host that was killed leaves its row beh
 class Command(BaseCommand):
     help = "Perform what is due, until stopped (Ctrl-C or SIGTERM ends gracefully)."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--under", type=int, help="internal: be the cluster of the supervisor with this number")
-        parser.add_argument("--signs", type=int, help="internal: the open file to tell it of progress")
-
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["under"] is None:
-            Supervisor(say=self.stdout.write).run()
-        else:
-            cluster.serve(supervisor=options["under"], signs=options["signs"])
-            call_command("qcluster")
+        Supervisor(say=self.stdout.write).run()
 
 
 class Supervisor:
@@ -61,24 +52,34 @@ class Supervisor:
         self.cluster = cluster.Cluster(self.holder)
 
     def run(self) -> None:
-        _seed_housekeeping()
-        _forget_lost_hosts()
-        self.say(f"worker {self.holder}: {settings.WORKERS} processes, waiting for what is due")
-        while not self.stopping:
-            time.sleep(LOOK_SECONDS)
-            try:
-                self._look()
-            except (OperationalError, InterfaceError) as fault:
-                self.say(f"worker: the database does not answer ({fault}); looking again")
-                self.cluster.excuse()
-                close_old_connections()
-        self._end()
+        try:
+            _seed_housekeeping()
+            _forget_lost_hosts()
+            self.say(f"worker {self.holder}: {settings.WORKERS} processes, waiting for what is due")
+            while not self.stopping:
+                self._rest()
+                self._look_again()
+        finally:
+            self._end()
+
+    def _rest(self) -> None:
+        end = time.monotonic() + LOOK_SECONDS
+        while not self.stopping and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS / 10)
+
+    def _look_again(self) -> None:
+        try:
+            self._look()
+        except (OperationalError, InterfaceError) as fault:
+            self.say(f"worker: the database does not answer ({fault}); looking again")
+            self.cluster.excuse()
+            close_old_connections()
 
     def _look(self) -> None:
         if self.stopping:
             return
         self.cluster.listen()
-        if self.cluster.process.poll() is not None:
+        if self.cluster.has_ended():
             self._restart("it ended")
         elif self._stalled():
             self._restart("it makes no progress")
