@@ -4,28 +4,32 @@
 An act reads, decides, changes its rows in memory, and hands them to a `Batch`. On PostgreSQL `write()` sends one
 statement, which is a transaction of its own where none is open: one round trip in place of one for each table and
 two for BEGIN and COMMIT (measured: more than twice the acts in a second). Elsewhere it sends one statement for each
-update and each kind of new row, within the transaction that the caller has open. Both forms leave the same rows.
+kind of update and each kind of new row, within the transaction that the caller has open. Both forms leave the same
+rows, be they two or ten thousand.
 
 A guard names what the row held when it was read. If any update misses its row, nothing at all is written and
-`Moved` is raised. Updates are made in the order given, so rows are locked in that order.
+`Moved` is raised. Updates are made in the order given, those of one kind (the same model, fields and guarded fields)
+together where the first of them stands; so rows are locked in that order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
 
+import psycopg
 from django.db import DataError, connection, models
 
 from config.guard import Moved
 from config.prepared import placed, prepared_cursor
 
 DIVISION_BY_ZERO = "22012"  # SQLSTATE
-STATEMENTS_KEPT = 500  # texts; acts have a few dozen shapes, and one more for each number of rows
+STATEMENTS_KEPT = 500  # texts; acts have a few dozen shapes
+FEW = 4  # rows of one kind that a text holds one by one; of more, each column is one parameter, whatever their number
 # Fields whose values psycopg takes as the model holds them.
 AS_THEY_ARE = (
     models.CharField, models.TextField, models.IntegerField, models.BooleanField, models.FloatField,
@@ -44,6 +48,9 @@ class Update:
     row: models.Model
     fields: tuple[str, ...]
     guard: Mapping[str, Any]
+
+
+_Updates = tuple[type[models.Model], tuple[str, ...], tuple[str, ...], list[Update]]  # of one kind: fields, guarded
 
 
 @dataclass(slots=True)
@@ -134,20 +141,16 @@ def _write_at_once(batch: Batch) -> None:
     counts the hits, and divides by zero if one is missing, which undoes the whole statement. New rows nobody
     reads are inserted after the main SELECT, so a miss is told before any of their constraints."""
     values: list[Any] = []
-    for update in batch.updates:
-        kind = type(update.row)
-        values += [*_values(update.row, _columns(kind, update.fields)), update.row.pk]
-        values += [_prepared(kind, name, value) for name, value in update.guard.items() if value is not None]
+    updates = _updates(batch)
+    for kind, fields, guarded, alike in updates:
+        values += _values_of_updates(kind, fields, guarded, alike)
     new = _by_kind(batch.rows)
     for kind, rows in new:
         columns = _columns(kind, _inserted(kind, rows[0].pk is not None))
-        for row in rows:
-            values += _values(row, columns)
+        values += _values_of_rows([_values(row, columns) for row in rows])
         if batch.beside and isinstance(batch.beside[0][1], kind):
-            for row, owner in batch.beside:
-                beside = _columns(type(row), _inserted(type(row), False))
-                values += [owner.entry_hash, *_values(row, beside)]  # type: ignore[attr-defined]
-    _execute(_statement(*_shape(batch, new)), values)
+            values += _values_of_rows([_values_beside(row, owner) for row, owner in batch.beside])
+    _execute(_statement(*_shape(batch, updates, new)), values)
     for row in (*batch.rows, *(row for row, _ in batch.beside)):
         row._state.adding, row._state.db = False, "default"
 
@@ -162,15 +165,63 @@ def _execute(sql: str, values: list[Any]) -> None:
         raise
 
 
-def _shape(batch: Batch, new: Sequence[_OfKind]) -> tuple[Any, ...]:
-    """All that the text of the statement depends on."""
-    updates = tuple(
-        (type(each.row), each.fields, tuple((name, value is None) for name, value in each.guard.items()))
-        for each in batch.updates
+def _updates(batch: Batch) -> list[_Updates]:
+    """Updates by kind, each kind where its first stands; but those of a kind with few rows one by one."""
+    found: dict[tuple[type[models.Model], tuple[str, ...], tuple[str, ...]], list[Update]] = {}
+    for each in batch.updates:
+        found.setdefault((type(each.row), each.fields, tuple(each.guard)), []).append(each)
+    updates: list[_Updates] = []
+    for (kind, fields, guarded), alike in found.items():
+        parts = [alike] if len(alike) > FEW else [[each] for each in alike]
+        updates += [(kind, fields, guarded, part) for part in parts]
+    return updates
+
+
+def _values_of_updates(
+    kind: type[models.Model], fields: tuple[str, ...], guarded: tuple[str, ...], alike: Sequence[Update]
+) -> list[Any]:
+    columns = _columns(kind, fields)
+    if len(alike) == 1:
+        (only,) = alike
+        guard = [_prepared(kind, name, value) for name, value in only.guard.items() if value is not None]
+        return [*_values(only.row, columns), only.row.pk, *guard]
+    rows = [
+        [*_values(each.row, columns), each.row.pk, *(_prepared(kind, name, each.guard[name]) for name in guarded)]
+        for each in alike
+    ]
+    return [*_values_of_rows(rows), len(alike)]
+
+
+def _values_of_rows(rows: Sequence[Sequence[Any]]) -> list[Any]:
+    """One after another; or, if they are more than a few, each column as one array."""
+    if len(rows) <= FEW:
+        return [value for row in rows for value in row]
+    return [[_in_array(value) for value in column] for column in zip(*rows, strict=True)]
+
+
+def _in_array(value: Any) -> Any:
+    """psycopg takes half a millisecond to write bytes into an array; as hexadecimal digits they are a text."""
+    return "\\x" + value.obj.hex() if isinstance(value, psycopg.Binary) else value
+
+
+def _values_beside(row: models.Model, owner: models.Model) -> list[Any]:
+    columns = _columns(type(row), _inserted(type(row), False))
+    return [psycopg.Binary(owner.entry_hash), *_values(row, columns)]  # type: ignore[attr-defined]
+
+
+def _shape(batch: Batch, updates: Sequence[_Updates], new: Sequence[_OfKind]) -> tuple[Any, ...]:
+    """All that the text of the statement depends on. `None` is the number of many rows."""
+    changes = tuple(
+        (kind, fields, tuple((name, len(alike) == 1 and alike[0].guard[name] is None) for name in guarded), _few(alike))
+        for kind, fields, guarded, alike in updates
     )
-    inserts = tuple((kind, len(rows), rows[0].pk is not None) for kind, rows in new)
-    beside = (type(batch.beside[0][0]), type(batch.beside[0][1]), len(batch.beside)) if batch.beside else None
-    return updates, inserts, beside
+    inserts = tuple((kind, _few(rows), rows[0].pk is not None) for kind, rows in new)
+    beside = (type(batch.beside[0][0]), type(batch.beside[0][1]), _few(batch.beside)) if batch.beside else None
+    return changes, inserts, beside
+
+
+def _few(rows: Sequence[Any]) -> int | None:
+    return len(rows) if len(rows) <= FEW else None
 
 
 def _by_kind(rows: Sequence[models.Model]) -> list[_OfKind]:
@@ -186,7 +237,10 @@ def _by_kind(rows: Sequence[models.Model]) -> list[_OfKind]:
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def _statement(updates: tuple[Any, ...], inserts: tuple[Any, ...], beside: Any) -> str:
-    parts = [_update_sql(kind, fields, guard, number) for number, (kind, fields, guard) in enumerate(updates)]
+    parts = []
+    for number, (kind, fields, guard, count) in enumerate(updates):
+        update_sql = _update_sql if count == 1 else _updates_sql
+        parts.append(update_sql(kind, fields, guard, number))
     for number, (kind, count, numbered) in enumerate(inserts):
         parts.append(_insert_sql(kind, count, numbered, number))
         if beside is not None and beside[1] is kind:
@@ -201,29 +255,72 @@ def _update_sql(
     assignments = ", ".join(f"{_column(kind, name)} = %s" for name in fields)
     wanted = [f"{_column(kind, 'pk')} = %s"]
     wanted += [f"{_column(kind, name)} {'IS NULL' if is_null else '= %s'}" for name, is_null in guard]
-    if number:
-        wanted.append(f"EXISTS (SELECT FROM hit{number - 1})")
+    wanted += _after(number)
     table = kind._meta.db_table
     return f'hit{number} AS (UPDATE "{table}" SET {assignments} WHERE {" AND ".join(wanted)} RETURNING 1)'  # noqa: S608
 
 
-def _insert_sql(kind: type[models.Model], count: int, numbered: bool, number: int) -> str:
+def _updates_sql(
+    kind: type[models.Model], fields: tuple[str, ...], guard: tuple[tuple[str, bool], ...], number: int
+) -> str:
+    """Many rows of one kind: a hit if each of them is."""
+    table, guarded = kind._meta.db_table, [name for name, _ in guard]
+    given, names = _arrays(_field(kind, name) for name in (*fields, "pk", *guarded))
+    assignments = ", ".join(
+        f"{_column(kind, name)} = given.{value}" for name, value in zip(fields, names, strict=False)
+    )
+    wanted = [f'"{table}".{_column(kind, "pk")} = given.{names[len(fields)]}']
+    for name, value in zip(guarded, names[len(fields) + 1 :], strict=True):
+        wanted.append(f'"{table}".{_column(kind, name)} IS NOT DISTINCT FROM given.{value}')
+    where = " AND ".join(wanted + _after(number))
+    return (
+        f'each{number} AS (UPDATE "{table}" SET {assignments} FROM {given} WHERE {where} RETURNING 1), '  # noqa: S608
+        f"hit{number} AS (SELECT 1 WHERE (SELECT count(*) FROM each{number}) = %s)"
+    )
+
+
+def _after(number: int) -> list[str]:
+    return [f"EXISTS (SELECT FROM hit{number - 1})"] if number else []
+
+
+def _insert_sql(kind: type[models.Model], count: int | None, numbered: bool, number: int) -> str:
     names = _inserted(kind, numbered)
     columns = ", ".join(_column(kind, name) for name in names)
-    row = f"({', '.join(['%s'] * len(names))})"
-    insert = f'INSERT INTO "{kind._meta.db_table}" ({columns}) VALUES {", ".join([row] * count)}'  # noqa: S608
-    return f"new{number} AS ({insert} RETURNING *)"
+    if count is None:
+        rows = f"SELECT * FROM {_arrays(_field(kind, name) for name in names)[0]}"  # noqa: S608
+    else:
+        row = f"({', '.join(['%s'] * len(names))})"
+        rows = f"VALUES {', '.join([row] * count)}"
+    return f'new{number} AS (INSERT INTO "{kind._meta.db_table}" ({columns}) {rows} RETURNING *)'
 
 
-def _beside_sql(kind: type[models.Model], owner: int, count: int) -> str:
+def _beside_sql(kind: type[models.Model], owner: int, count: int | None) -> str:
     fields = [_field(kind, name) for name in _inserted(kind, False)]
     names = ", ".join(f'"{each.column}"' for each in fields)
-    row = f"(%s::bytea, {', '.join(f'%s::{each.db_type(connection)}' for each in fields)})"
+    if count is None:
+        types = ", ".join(f"%s::{type_}[]" for type_ in ("bytea", *map(_type, fields)))
+        given = f"unnest({types})"
+    else:
+        row = f"(%s::bytea, {', '.join(f'%s::{_type(each)}' for each in fields)})"
+        given = f"(VALUES {', '.join([row] * count)})"
     return (
         f'beside AS (INSERT INTO "{kind._meta.db_table}" ({_column(kind, "pk")}, {names}) '  # noqa: S608
         f"SELECT new{owner}.id, {names} FROM new{owner} "
-        f"JOIN (VALUES {', '.join([row] * count)}) AS given (hash, {names}) ON given.hash = new{owner}.entry_hash)"
+        f"JOIN {given} AS given (hash, {names}) ON given.hash = new{owner}.entry_hash)"
     )
+
+
+def _arrays(fields: Iterable[models.Field[Any, Any]]) -> tuple[str, list[str]]:
+    """Rows made of one array for each field: (what follows FROM, their columns)."""
+    types = [_type(each) for each in fields]
+    names = [f"v{number}" for number in range(len(types))]
+    return f"unnest({', '.join(f'%s::{each}[]' for each in types)}) AS given ({', '.join(names)})", names
+
+
+def _type(field: models.Field[Any, Any]) -> str:
+    """Of the field's values. A text keeps its length: what is too long for its column is refused, and never cut."""
+    found = str(field.db_type(connection))
+    return "text" if found.startswith("varchar") else found
 
 
 @cache
@@ -259,14 +356,12 @@ def _prepared(kind: type[models.Model], name: str, value: Any) -> Any:
     return _field(kind, name).get_db_prep_save(value, connection)
 
 
-# One statement for each -----------------------------------------------------------------------------------
+# One statement for each kind ------------------------------------------------------------------------------
 
 
 def _write_in_turn(batch: Batch) -> None:
-    for update in batch.updates:
-        values = {name: getattr(update.row, name) for name in update.fields}
-        rows = type(update.row)._base_manager.filter(pk=update.row.pk, **update.guard)
-        if rows.update(**values) != 1:
+    for kind, fields, guarded, alike in _updates(batch):
+        if _update_in_turn(kind, fields, guarded, alike) != len(alike):
             raise Moved
     for kind, new in _by_kind(batch.rows):
         kind._base_manager.bulk_create(new)
@@ -274,3 +369,24 @@ def _write_in_turn(batch: Batch) -> None:
         for row, owner in batch.beside:
             row.pk = owner.pk
         kind._base_manager.bulk_create(new)
+
+
+def _update_in_turn(
+    kind: type[models.Model], fields: tuple[str, ...], guarded: tuple[str, ...], alike: Sequence[Update]
+) -> int:
+    """Returns how many rows were hit."""
+    if len(alike) == 1:
+        (only,) = alike
+        values = {name: getattr(only.row, name) for name in fields}
+        return kind._base_manager.filter(pk=only.row.pk, **only.guard).update(**values)
+    is_same = "IS NOT DISTINCT FROM" if connection.vendor == "postgresql" else "IS"
+    assignments = ", ".join(f"{_column(kind, name)} = %s" for name in fields)
+    wanted = " AND ".join([f"{_column(kind, 'pk')} = %s", *(f"{_column(kind, name)} {is_same} %s" for name in guarded)])
+    rows = [
+        [_prepared(kind, name, getattr(each.row, _field(kind, name).attname)) for name in fields]
+        + [each.row.pk, *(_prepared(kind, name, each.guard[name]) for name in guarded)]
+        for each in alike
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(f'UPDATE "{kind._meta.db_table}" SET {assignments} WHERE {wanted}', rows)  # noqa: S608
+        return int(cursor.rowcount)

@@ -4,7 +4,8 @@
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from audit.models import Disclosure, Entry
 from config.batch import Batch, in_turn, numbers
@@ -116,6 +117,127 @@ def entry(number=0):
         "actor_type": "system", "actor_name": "batch", "channel": "test", "subject_type": "run",
         "subject_id": str(number),
     }  # fmt: skip
+
+
+MANY = pytest.mark.parametrize("count", [1, 5, 1000])
+
+
+@forms
+@MANY
+def test_any_number_of_rows_is_added_with_what_stands_beside_them(run, count, form):
+    (task,) = tasks_of(run)
+    tasks = [copy_of(task, number) for number in numbers(Task, count)]
+    for number, each in enumerate(tasks):
+        each.path = f"check[{number}]"
+        each.output = [None, {"said": "\u2603 'a' \"b\" {c} \\ %s"}, [], 0.5][number % 4]
+        each.retry_delay_seconds = 2.5 if number % 2 else None
+    entries = [Entry(**entry(number)) for number in range(count)]
+    batch = Batch()
+    batch.insert(*tasks, *entries)
+    for number, each in enumerate(entries):
+        batch.insert_beside(Disclosure(items=[{"path": str(number)}]), each)
+    write(batch)
+
+    for each in tasks:
+        assert all(same(reloaded(each), each))
+    found = Entry.objects.filter(actor_name="batch").select_related("disclosure")
+    assert len(found) == count
+    assert all(each.disclosure.items == [{"path": each.subject_id}] for each in found)
+    assert {bytes(each.body) for each in found} == {each.body for each in entries}
+
+
+def same(row, other):
+    return [getattr(row, f.attname) == getattr(other, f.attname) for f in row._meta.concrete_fields]
+
+
+@forms
+@MANY
+def test_any_number_of_rows_is_changed(run, count, form):
+    tasks = waiting(run, count)
+    batch = Batch()
+    batch.update(run, "labels", revision=run.revision)
+    for number, task in enumerate(tasks):
+        task.note, task.output, task.stalled_at = f"note {number}", [None, {"n": number}][number % 2], task.created_at
+        batch.update(task, "note", "output", "stalled_at", state="pending", assignee=None, fence=0)
+    write(batch)
+
+    for task in tasks:
+        assert all(same(reloaded(task), task))
+
+
+@forms
+@pytest.mark.parametrize("missed", ["state", "assignee"])
+def test_one_miss_among_a_thousand_undoes_everything(run, missed, form):
+    tasks = waiting(run, 1000)
+    other = {"state": "running", "assignee": run.started_by_id}
+    batch = Batch()
+    for number, task in enumerate(tasks):
+        task.note = "changed"
+        held = {"state": "pending", "assignee": None}
+        batch.update(task, "note", **(held if number != 500 else {**held, missed: other[missed]}))
+    batch.insert(*(Entry(**entry(number)) for number in range(10)))
+
+    with pytest.raises(Moved):
+        write(batch)
+    assert not Task.objects.filter(note="changed").exists()
+    assert not Entry.objects.filter(actor_name="batch").exists()
+
+
+def waiting(run, count, step="check"):
+    task = tasks_of(run)[0]
+    tasks = [copy_of(task, number) for number in numbers(Task, count)]
+    for number, each in enumerate(tasks):
+        each.path = f"{step}[{number}]"
+    Task.objects.bulk_create(tasks)
+    return tasks
+
+
+@pytest.mark.postgresql  # SQLite does not know the length of a column
+@forms
+def test_what_is_too_long_is_refused_and_never_cut(run, form):
+    batch = Batch()
+    tasks = waiting(run, 5)
+    for task in tasks:
+        task.role = "r" * 200
+        batch.update(task, "role", state="pending")
+
+    with pytest.raises(DataError):
+        write(batch)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("change", ["added", "changed"])
+def test_the_statement_reads_the_same_whatever_the_number_of_rows(run, change, django_assert_num_queries):
+    sent = set()
+    for count in (5, 6, 1000):
+        batch = Batch()
+        if change == "added":
+            batch.insert(*(Entry(**entry(number)) for number in range(count)))
+        else:
+            for task in waiting(run, count, f"of {count}"):
+                batch.update(task, "note", state="pending")
+        with django_assert_num_queries(1) as queries:
+            batch.write()
+        sent.add(queries[0]["sql"])
+
+    assert len(sent) == 1
+
+
+def test_rows_of_several_kinds_are_changed_kind_by_kind_the_first_first(run):
+    """The run first, whose lock all others of this run wait for; then its tasks."""
+    tasks = waiting(run, 6)
+    batch = Batch()
+    batch.update(run, "labels", revision=run.revision)
+    for task in tasks[:3]:
+        batch.update(task, "note", state="pending")
+    batch.update(run, "priority", state="running")
+    for task in tasks[3:]:
+        batch.update(task, "note", state="pending")
+    with CaptureQueriesContext(connection) as sent, in_turn():
+        write(batch)
+
+    changed = [query["sql"].partition('UPDATE "')[2].partition('"')[0] for query in sent]
+    assert [table for table in changed if table] == ["runs_run", "runs_task", "runs_run"]
 
 
 def test_numbers_drawn_are_nobody_elses(run):
