@@ -9,7 +9,6 @@ An optional field that is null counts as left out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -27,13 +26,13 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from playbooks import durations, json_schema
+from playbooks import durations, expressions, json_schema
 from playbooks.calls import ACTION, MAX_WORDS, service_call, worded_call
 from playbooks.definition import Call, StepKind
+from playbooks.expressions import MAX_CHARACTERS
 from playbooks.places import Flaw, Flawed, shown
 
 DIALECT = json_schema.DIALECT
-MAX_CONDITION = 500
 MAX_MAPPINGS = 100
 MAX_ROLE_NAME = 81
 MAX_RETRIES = 1000
@@ -73,16 +72,10 @@ def noun_of(step: Any) -> str | None:
 
 
 def _condition(text: str) -> str:
-    # Here and not above: its package loads a command line of its own, and few processes read a document.
-    import cel
-
     try:
-        cel.compile(text)  # compiles only: nothing is evaluated here
-    except ValueError as error:
-        found = re.search(r"<input>:\d+:(\d+): (?:Syntax error: )?([^\n]*?)(?: expecting \{.*)?\n", f"{error}\n")
-        where = f" at character {found[1]}: {found[2]}" if found else ""
-        remedy = 'Write a CEL expression, such as `payload.crowd > 500` or `steps["AI-Screen"].outcome == "PASS"`.'
-        raise Flawed(Flaw((), f"The expression {shown(text)} does not parse{where}.", remedy))
+        expressions.check(text)
+    except expressions.BadExpression as bad:
+        raise Flawed(Flaw((), bad.message, bad.remedy))
     return text
 
 
@@ -112,9 +105,6 @@ def _mappings(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping_flaws(name: str, text: str) -> list[Flaw]:
-    if len(text) > MAX_CONDITION:
-        remedy = f"At most {MAX_CONDITION} characters; do the rest in a service step."
-        return [Flaw((name,), "The expression is too long.", remedy)]
     try:
         _condition(text)
     except Flawed as error:
@@ -187,8 +177,8 @@ Slug = Annotated[str, Field(pattern=SLUG)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Title = Annotated[str, Field(max_length=200)]
 Prose = Annotated[str, Field(max_length=20_000)]
-Condition = Annotated[str, Field(min_length=1, max_length=MAX_CONDITION), AfterValidator(_condition)]
-Moment = Annotated[str, Field(min_length=1, max_length=MAX_CONDITION), AfterValidator(_moment)]
+Condition = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS), AfterValidator(_condition)]
+Moment = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS), AfterValidator(_moment)]
 Mappings = Annotated[dict[str, Any], AfterValidator(_mappings)]
 SchemaSubset = Annotated[
     dict[str, Any], AfterValidator(_schema_subset), Field(examples=[{"type": "object", "properties": {}}])

@@ -44,7 +44,8 @@ from __future__ import annotations
 from typing import Any
 
 from playbooks.definition import Definition, Step, StepKind, Wait
-from runs.engine.expressions import MAX_ITEMS, Evaluate, Unevaluable
+from playbooks.expressions import Unevaluable
+from runs.engine.expressions import MAX_ITEMS, Evaluate
 from runs.engine.moves import (
     AwaitSignal,
     Cancelled,

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from playbooks.expressions import Unevaluable
+
 MAX_ITEMS = 10_000  # of one foreach step
 
 Evaluate = Callable[[str, str], Any]
 """(CEL expression, path of the step that asks) → its value. Raises Unevaluable."""
-
-
-class Unevaluable(Exception):
-    """The expression has no value of the kind that is needed; its text says which expression, where, and why."""
 
 
 def holds(evaluate: Evaluate, condition: str, path: str) -> bool:

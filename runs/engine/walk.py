@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from playbooks.definition import Child, Definition, Ending, Foreach, Handler, Jump, Parallel, Step, Switch, Wait
+from playbooks.expressions import Unevaluable
 from runs.engine import joins
-from runs.engine.expressions import Evaluate, Unevaluable, holds, items_of, moment_of
+from runs.engine.expressions import Evaluate, holds, items_of, moment_of
 from runs.engine.moves import (
     AwaitSignal,
     Cancelled,
@@ -282,6 +283,7 @@ class Walk:
 
     def _end_switch(self, step: Step, path: str, result: Result) -> Result:
         if isinstance(result, Failed):
+            self._forget_beneath(path)
             return self._fail(step, path, replace(result, rejected=False, reaction=None))
         return self._pass(step, path)
 

@@ -332,3 +332,12 @@ def test_a_position_keeps_counts_and_bits_and_no_list_of_items(count):
 
     assert story.position.blocks == {"": 0, "f": Fan(count, count, count - 100, passed=2**100 - 1)}
     assert len(str(story.position.as_json())) < 100
+
+
+def test_a_switch_that_waits_for_an_operator_keeps_nothing_of_the_case_that_failed():
+    inner = parallel("check", [agent("b")], [agent("c")])
+    story = Story(switch("which", {"steps": [inner]}, on_exhausted="INCIDENT"))
+    story.starts()
+    story.failed("which/0/check/0/b")
+
+    assert list(story.position.blocks) == [""]
