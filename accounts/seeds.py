@@ -24,6 +24,7 @@ MANAGES = {
     "playbooks.write",
     "playbooks.publish",
     "playbooks.manage_connectors",
+    "playbooks.govern",
     "runs.start",
     "runs.control",
     "accounts.manage",

@@ -18,6 +18,7 @@ from playbooks.definition import (
     Definition,
     Foreach,
     Form,
+    Governance,
     Handler,
     Jump,
     Option,
@@ -80,7 +81,10 @@ class _Builder:
         if isinstance(part, schema.PerformedPart):
             return self._performed(part, kind, step_id)
         branches, shape = self._composite(part)
-        return Step(id=step_id, kind=kind, branches=branches, shape=shape, **_common(part), **self._reactions(part))
+        role = (part.role if isinstance(part, schema.GovernanceStep) else None) or ""
+        return Step(
+            id=step_id, kind=kind, role=role, branches=branches, shape=shape, **_common(part), **self._reactions(part)
+        )
 
     def _new_id(self, kind: StepKind) -> str:
         number = 1
@@ -149,7 +153,9 @@ class _Builder:
                 return (), Wait(**_given(part, ("duration", "until", "signal", "timeout")))
             case schema.PlaybookStep():
                 return (), Child(part.playbook, **_given(part, ("version", "parent_close_policy")))
-        return (), None  # governance: what it checks is not the document's to say
+            case schema.GovernanceStep():
+                return (), Governance(tuple(part.rules or ()))
+        return (), None
 
     def _reactions(self, part: schema.StepPart) -> dict[str, Any]:
         """What a failure and a rejection do, where the document says it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -16,9 +17,21 @@ from playbooks import schema
 from playbooks.places import Flaw, Flawed, Path, did_you_mean, listed, path_text, shown
 
 
-def flaws(error: ValidationError) -> Iterator[Flaw]:
+@dataclass(frozen=True)
+class Format:
+    """The models of one kind of document, and how its parts are called."""
+
+    root: type[schema.Part]
+    nouns: Mapping[type[schema.Part], str]  # "a retry rule"
+    parts: Mapping[str, type[schema.Part]]  # by the key, or the tag, under which they stand
+    tags: frozenset[str] = frozenset()
+    other_words: Mapping[str, str] = field(default_factory=dict)
+
+
+def flaws(error: ValidationError, of: Format | None = None) -> Iterator[Flaw]:
+    """Of a playbook, unless another format is named."""
     for details in error.errors(include_url=False):
-        yield from _flaws_of(details)
+        yield from _flaws_of(details, of or PLAYBOOK)
 
 
 def _with_article(noun: str) -> str:
@@ -51,7 +64,9 @@ _PARTS_BY_KEY: Mapping[str, type[schema.Part]] = {
     "web_form": schema.WebFormPart,
 }
 _PARTS = {**_PARTS_BY_TAG, **_PARTS_BY_KEY}
-_TAGS = {*_PARTS_BY_TAG, "number of retries", "option key", "join word", "number of branches", "reaction word"}
+_TAGS = frozenset(
+    {*_PARTS_BY_TAG, "number of retries", "option key", "join word", "number of branches", "reaction word"}
+)
 _OTHER_WORDS = {
     "max_retries": "retries",
     "retry": "retries",
@@ -64,44 +79,45 @@ _OTHER_WORDS = {
     "schema": "payload_schema",
     "arguments": "call",
 }
+PLAYBOOK = Format(schema.Document, _NOUNS, _PARTS, _TAGS, _OTHER_WORDS)
 
 
-def _flaws_of(details: ErrorDetails) -> Iterator[Flaw]:
+def _flaws_of(details: ErrorDetails, of: Format) -> Iterator[Flaw]:
     if details["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return  # the kind of a step is judged in checks.py
     loc = details["loc"]
     # The last part of the place of an unknown field is the author's own word; all others are the models'.
     is_unknown = details["type"] == "extra_forbidden"
-    path = tuple(part for part in loc[:-1] if part not in _TAGS)
-    path += loc[-1:] if is_unknown or (loc and loc[-1] not in _TAGS) else ()
+    path = tuple(part for part in loc[:-1] if part not in of.tags)
+    path += loc[-1:] if is_unknown or (loc and loc[-1] not in of.tags) else ()
     reason = details.get("ctx", {}).get("error")
     if isinstance(reason, Flawed):
         yield from (Flaw((*path, *flaw.at), flaw.message, flaw.remedy) for flaw in reason.flaws)
         return
-    part, field = _part_and_field(loc)
+    part, name = _part_and_field(loc, of)
     if is_unknown:
-        yield Flaw(path, *_unknown_field(str(loc[-1]), part))
+        yield Flaw(path, *_unknown_field(str(loc[-1]), part, of))
     else:
-        name = path_text(path[-2:]) if path and isinstance(path[-1], int) else field
-        yield Flaw(path, _complaint(details, part, name), _remedy(details, part, name))
+        said = path_text(path[-2:]) if path and isinstance(path[-1], int) else name
+        yield Flaw(path, _complaint(details, part, said, of), _remedy(details, part, said))
 
 
-def _part_and_field(loc: Path) -> tuple[type[schema.Part], str]:
+def _part_and_field(loc: Path, of: Format) -> tuple[type[schema.Part], str]:
     """The part of the document in which `loc` lies, and its field there; an item of a list has no field."""
-    part: type[schema.Part] = schema.Document
+    part: type[schema.Part] = of.root
     rest: Path = loc
     for position, name in enumerate(loc[:-1]):
-        if isinstance(name, str) and name in _PARTS:
-            part = _PARTS[name]
+        if isinstance(name, str) and name in of.parts:
+            part = of.parts[name]
             rest = loc[position + 1 :]
     return part, next((name for name in rest if isinstance(name, str)), "")
 
 
-def _unknown_field(word: str, part: type[schema.Part]) -> tuple[str, str]:
+def _unknown_field(word: str, part: type[schema.Part], of: Format) -> tuple[str, str]:
     fields = [info.alias or name for name, info in part.model_fields.items()]
-    other = _OTHER_WORDS.get(word)
+    other = of.other_words.get(word)
     remedy = f"Did you mean `{other}`?" if other in fields else did_you_mean(word, fields)
-    message = f"{shown(word)} is not a field of {_NOUNS[part]}."
+    message = f"{shown(word)} is not a field of {of.nouns[part]}."
     return message, remedy or f"Leave it out. The fields are {listed(fields)}."
 
 
@@ -127,7 +143,7 @@ _BOUNDS = {
 }
 
 
-def _complaint(details: ErrorDetails, part: type[schema.Part], field: str) -> str:
+def _complaint(details: ErrorDetails, part: type[schema.Part], field: str, of: Format) -> str:
     kind, value = details["type"], shown(details["input"])
     if kind == "missing":
         return f"`{field}` is missing."
@@ -136,7 +152,7 @@ def _complaint(details: ErrorDetails, part: type[schema.Part], field: str) -> st
     if kind in _BOUNDS:
         return f"`{field}` is {value}."
     if field == "role":
-        return f"{value} is not a role for {_NOUNS[part]}."
+        return f"{value} is not a role for {of.nouns[part]}."
     return f"{value} is not a valid `{field}`."
 
 

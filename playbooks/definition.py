@@ -146,7 +146,14 @@ class Child:
     parent_close_policy: Literal["TERMINATE", "ABANDON", "REQUEST_CANCEL"] = "TERMINATE"
 
 
-Shape = Parallel | Foreach | Switch | Wait | Child
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """Holds what the run has come to against rules. ASK_HUMAN asks the step's role, if it has one."""
+
+    rules: tuple[str, ...] = ()  # rule sets, as `privacy` or `privacy@3`; (): the default layer
+
+
+Shape = Parallel | Foreach | Switch | Wait | Child | Governance
 
 
 # When a step fails ----------------------------------------------------------------------------------------
@@ -201,7 +208,7 @@ class Step:
     output: Mapping[str, Any] | None = None
     compensate: Call | None = None
     branches: tuple[Branch, ...] = ()
-    shape: Shape | None = None  # of a composite step, a wait and a child run: what only its kind knows
+    shape: Shape | None = None  # what only steps of its kind know
 
     @property
     def undoing(self) -> Step:

@@ -30,6 +30,10 @@ _STRING = r"[rRbB]{0,2}(?:\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\])*\"|'(?:\\.
 _TOKENS = re.compile(
     rf"(?P<text>{_STRING})|(?P<macro>\.(?:map|filter|all|exists|exists_one)\s*\()|(?P<open>\()|(?P<close>\))", re.S
 )
+_MACRO_VARIABLE = re.compile(r"\.(?:map|filter|all|exists|exists_one)\s*\(\s*(\w+)\s*,")
+_TYPE_NAMES = frozenset(
+    {"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "timestamp", "duration"}
+)
 _STEP_NAMED = re.compile(r"\b(steps|data)\s*(?:\.\s*(\w+)|\[\s*(?:\"([^\"]+)\"|'([^']+)')\s*\])")
 
 
@@ -60,7 +64,8 @@ def check(text: str) -> None:
 
 def names_in(text: str) -> frozenset[str]:
     """The names it reads that it does not make itself: `payload`, `data`, `item` …"""
-    return frozenset(_compiled(text).variables())
+    read = frozenset(_compiled(text).variables())
+    return read - frozenset(_MACRO_VARIABLE.findall(text)) - _TYPE_NAMES
 
 
 def steps_in(text: str) -> frozenset[str]:

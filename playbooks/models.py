@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Playbooks and their versions, and the connectors they call.
+"""Playbooks and their versions, the rule sets they are held against, and the connectors they call.
 
 A published version never changes: a trigger says so on both databases.
 """
@@ -106,6 +106,87 @@ class Version(FSMModelMixin, GuardedModel):
         self.published_by, self.published_at = by, at
 
     @transition(state, VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.VERSION_RETIRED})
+    def retire(self, *, at: Any) -> None:
+        self.retired_at = at
+
+
+class Concern(models.TextChoices):
+    ETHICS = "ethics", "Ethics"
+    PRIVACY = "privacy", "Privacy"
+    SAFETY = "safety", "Safety"
+    COMPLIANCE = "compliance", "Compliance"
+
+
+class RuleSet(models.Model):
+    """Rules about one concern, which governance steps check. What they say is in its versions."""
+
+    slug = models.SlugField("id", max_length=60, unique=True)  # what a step's `rules` names
+    title = models.CharField(max_length=200)
+    concern = models.CharField(max_length=10, choices=Concern)
+    is_default = models.BooleanField("in the default layer", default=False)  # for steps that name no rules
+    created_at = models.DateTimeField()
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ["slug"]
+        default_permissions = ("view",)
+        permissions = [("govern", "May write, publish and retire rule sets")]
+        constraints = [models.CheckConstraint(condition=Q(concern__in=Concern.values), name="ruleset_concern_known")]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def audit_subject(self) -> Subject:
+        return Subject(type="ruleset", id=self.slug)
+
+
+class RuleSetVersion(FSMModelMixin, models.Model):
+    """What a rule set says, frozen once it is published."""
+
+    rule_set = models.ForeignKey(RuleSet, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    state = FSMField(choices=VersionState, default=VersionState.DRAFT, protected=True)
+    rules = models.JSONField()  # the normal form of playbooks/rules.py
+    digest = models.CharField(max_length=64)  # SHA-256 of it
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )  # nobody: it came with the product
+    created_at = models.DateTimeField()
+    published_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
+    published_at = models.DateTimeField(null=True, blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+    history = HistoricalRecords()
+
+    class Meta:
+        ordering = ["rule_set", "-number"]
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["rule_set", "number"], name="ruleset_version_number_once"),
+            models.CheckConstraint(condition=Q(state__in=VersionState.values), name="ruleset_version_state_known"),
+            models.CheckConstraint(
+                condition=Q(state=VersionState.DRAFT, published_at__isnull=True)
+                | (~Q(state=VersionState.DRAFT) & Q(published_at__isnull=False)),
+                name="ruleset_version_published_iff_not_draft",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=VersionState.RETIRED, retired_at__isnull=False)
+                | (~Q(state=VersionState.RETIRED) & Q(retired_at__isnull=True)),
+                name="ruleset_version_retired_iff_retired_at",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule_set.slug} v{self.number}"
+
+    def audit_subject(self) -> Subject:
+        facts = {"rule_set": self.rule_set.slug, "version": self.number, "sha256": self.digest}
+        return Subject(type="rules", id=str(self.pk or ""), facts=facts)
+
+    @transition(state, VersionState.DRAFT, VersionState.PUBLISHED, custom={"action": actions.RULES_PUBLISHED})
+    def publish(self, *, by: Any, at: Any) -> None:
+        self.published_by, self.published_at = by, at
+
+    @transition(state, VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.RULES_RETIRED})
     def retire(self, *, at: Any) -> None:
         self.retired_at = at
 

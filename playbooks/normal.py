@@ -21,6 +21,7 @@ from playbooks.definition import (
     Definition,
     Foreach,
     Form,
+    Governance,
     Handler,
     Jump,
     Option,
@@ -44,6 +45,7 @@ _DEFAULT_SHAPES: Mapping[type, Shape] = {
     Switch: Switch(),
     Wait: Wait(),
     Child: Child(playbook=""),
+    Governance: Governance(),
 }
 
 
@@ -80,7 +82,8 @@ def _step(step: Step) -> dict[str, Any]:
     if step.token_ttl_seconds is not None:
         document["token_ttl"] = step.token_ttl_seconds
     if step.shape is not None:
-        document |= _unlike_default(step.shape, _DEFAULT_SHAPES[type(step.shape)])
+        own = _unlike_default(step.shape, _DEFAULT_SHAPES[type(step.shape)])
+        document |= {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
     document |= _unlike_default(step, default, _PLAIN_FIELDS) | _blocks(step)
     reactions = _unlike_default(step, default, ("on_failure", "on_reject"))
     return document | {name: _reaction(reaction) for name, reaction in reactions.items()}

@@ -143,6 +143,17 @@ def _unique_keys(items: list[Any]) -> list[Any]:
     return items
 
 
+def _once_each(names: list[str]) -> list[str]:
+    flaws = [
+        Flaw((position,), f"{shown(name)} is named twice.", "Name each rule set once.")
+        for position, name in enumerate(names)
+        if name in names[:position]
+    ]
+    if flaws:
+        raise Flawed(*flaws)
+    return names
+
+
 def _outcomes_as_engine(options: list[Any]) -> list[Any]:
     """PASS goes on and FAIL ends the run failed, whatever an option says: nobody shall read one and get the other."""
     flaws = []
@@ -190,6 +201,9 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=durations.M
 ServiceCall = Annotated[Call, PlainValidator(service_call), _call_schema({"type": "string", "pattern": ACTION})]
 WordedCall = Annotated[
     Call, PlainValidator(worded_call), _call_schema({"type": "string", "minLength": 1, "maxLength": MAX_WORDS})
+]
+RuleSetName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}(@[1-9][0-9]{0,8})?$", examples=["privacy", "privacy@3"])
 ]
 Level = Literal["low", "medium", "high", "critical"]
 
@@ -454,9 +468,28 @@ class ServiceStep(PerformedPart):
 class GovernanceStep(StepPart):
     """A check of the rules (ethics, privacy, safety, compliance) over the data."""
 
+    # Its role is a person's and does not tell its kind: to other readers of the schema it is none without one of these.
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["type"]}, {"required": ["layer"]}]})
+
     type: Literal["governance"] | None = None
     layer: Annotated[Literal["GovernanceLayer"] | None, Field(description="Another way to say the type.")] = None
     action: Annotated[Literal["enforce"] | None, Field(description="The one thing it does.")] = None
+    rules: Annotated[
+        Annotated[list[RuleSetName], AfterValidator(_once_each)] | None,
+        Field(
+            min_length=1,
+            max_length=50,
+            description="The rule sets, the newest version of each or the one behind `@`. Default: the default layer.",
+        ),
+    ] = None
+    role: Annotated[
+        str | None,
+        Field(
+            pattern=rf"^human:{ROLE_NAME}",
+            description="Who is asked where a rule wants a person.",
+            examples=["human:privacy_officer"],
+        ),
+    ] = None
 
 
 class BranchPart(BlockPart):

@@ -98,5 +98,5 @@ def test_what_json_cannot_carry_is_no_value(text):
 
 def test_what_an_expression_reads_can_be_told_without_evaluating_it():
     text = 'steps["AI-Screen"].outcome == "PASS" && data.survey.n > 0 && payload.tags.all(t, t != "")'
-    assert names_in(text) == {"steps", "data", "payload", "t"}
+    assert names_in(text) == {"steps", "data", "payload"}
     assert steps_in(text) == {"AI-Screen", "survey"}

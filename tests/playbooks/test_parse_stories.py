@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The three documents that the stories print load as they stand, and mean exactly this."""
 
-from playbooks.definition import Call, Definition, Parallel, Step, StepKind
+from playbooks.definition import Call, Definition, Governance, Parallel, Step, StepKind
 from playbooks.parse import parse, parse_data
 
 PERMIT = {
@@ -107,7 +107,7 @@ def test_the_census_workflow_as_printed():
                 role="agent:CensusCoverageAdvisor",
                 call=Call("analyze_and_suggest"),
             ),
-            Step("GovernanceReview", StepKind.GOVERNANCE),
+            Step("GovernanceReview", StepKind.GOVERNANCE, shape=Governance()),
             Step("UpdatePolicy", StepKind.SERVICE, role="svc:PolicyService", call=Call("PolicyService.update")),
             Step(
                 "RefreshDashboard",
