@@ -78,6 +78,7 @@ PLACES: Mapping[str, Schema] = {
         "pattern": "^(?!(schema|validate)$)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
         "description": "The id of the playbook, or its number.",
     },
+    "rule_set": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,60}$", "description": "The id of the rule set."},
     "number": {"type": "integer", "minimum": 1, "maximum": 10**9 - 1, "description": "The number of the version."},
 }
 
@@ -86,6 +87,7 @@ TAGS: Mapping[str, tuple[str, str]] = {
     "/acts/run": ("Runs", "Start a run of a playbook, see how it goes, stop it."),
     "/acts/tasks": ("Tasks", "Claim work under a lease, keep the lease, report what came of it, ask a person."),
     "/acts/playbooks": ("Playbooks", "Documents in, versions out."),
+    "/acts/rulesets": ("Rules", "What governance steps check: write rules, publish them."),
     "/hitl/": ("Requests", "Questions to people, and their answers."),
 }
 

@@ -70,6 +70,45 @@ PLAYBOOK = {
     "versions": [VERSION],
 }
 VALID = {"valid": True, "publishable": True, "errors": [], "notes": [], "digest": DIGEST}
+A_RULE = {
+    "id": "no-small-groups",
+    "title": "No small groups",
+    "when": "data.Analyze.smallest_group < 10",
+    "result": "FAIL",
+    "because": "A group of fewer than ten people would be shown.",
+    "evidence": {"smallest": "data.Analyze.smallest_group"},
+}
+ANOTHER_RULE = {**A_RULE, "id": "small-groups", "result": "ASK_HUMAN"}
+NEW_RULE_SET = {
+    "id": "counting",
+    "title": "Fair counting",
+    "concern": "privacy",
+    "is_default": False,
+    "rules": [A_RULE],
+}
+OTHER_RULES = {"rules": [A_RULE, ANOTHER_RULE]}
+RULES = {
+    "version": 1,
+    "state": "draft",
+    "digest": DIGEST,
+    "rules": [A_RULE],
+    "created_at": WHEN,
+    "created_by": "administrator",
+    "published_at": None,
+    "published_by": None,
+    "retired_at": None,
+}
+PUBLISHED_RULES = {**RULES, "state": "published", "published_at": WHEN, "published_by": "administrator"}
+RETIRED_RULES = {**PUBLISHED_RULES, "state": "retired", "retired_at": WHEN}
+RULE_SET = {
+    "id": "counting",
+    "title": "Fair counting",
+    "concern": "privacy",
+    "is_default": False,
+    "created_at": WHEN,
+    "current_version": None,
+    "versions": [RULES],
+}
 JSON_SCHEMA = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Playbook", "type": "object"}
 A_JSON_SCHEMA = {"type": "object", "description": "A JSON Schema (Draft 2020-12).", "additionalProperties": True}
 

@@ -82,6 +82,10 @@ _ID = r"(?P<slug>[A-Za-z0-9][A-Za-z0-9_.-]{0,99})"
 _VERSION = rf"^acts/playbooks/{_ID}/versions/(?P<number>[0-9]{{1,9}})"
 _REQUEST = r"^hitl/requests/(?P<request_id>har_[0-9a-f]{12})"
 PLAYBOOK = "/acts/playbooks/protest_permit"
+_RULE_SET = r"^acts/rulesets/(?P<rule_set>[A-Za-z0-9_-]{1,60})"
+_RULES = rf"{_RULE_SET}/versions/(?P<number>[0-9]{{1,9}})"
+OTHER_RULES = {"rules": [{"id": "c", "when": "payload.y", "result": "FAIL", "because": "No."}]}
+NEW_RULES = {**OTHER_RULES, "id": "fresh", "title": "Fresh", "concern": "safety"}
 
 
 def task(act: str = "") -> Path:
@@ -154,6 +158,12 @@ API = [
     row(rf"{_VERSION}\Z", Act("PUT", AUTHORS, {**PERMIT, "title": "Changed"}), at=f"{PLAYBOOK}/versions/2"),
     row(rf"{_VERSION}/publish\Z", Act("POST", ADMINISTRATORS, {}), at=f"{PLAYBOOK}/versions/2/publish"),
     row(rf"{_VERSION}/retire\Z", Act("POST", ADMINISTRATORS, {}), at=f"{PLAYBOOK}/versions/1/retire"),
+    row("acts/rulesets", Act("POST", ADMINISTRATORS, NEW_RULES)),
+    row(rf"{_RULE_SET}\Z", at="/acts/rulesets/fair"),
+    row(rf"{_RULE_SET}/versions\Z", Act("POST", ADMINISTRATORS, OTHER_RULES), at="/acts/rulesets/fair/versions"),
+    row(rf"{_RULES}\Z", Act("PUT", ADMINISTRATORS, OTHER_RULES), at="/acts/rulesets/fair/versions/2"),
+    row(rf"{_RULES}/publish\Z", Act("POST", ADMINISTRATORS, {}), at="/acts/rulesets/fair/versions/2/publish"),
+    row(rf"{_RULES}/retire\Z", Act("POST", ADMINISTRATORS, WHY), at="/acts/rulesets/fair/versions/1/retire"),
     row("hitl/requests", Act("POST", ASKERS, {"title": "May I?", "role": LIAISON_ROLE})),
     row(
         rf"{_REQUEST}\Z",

@@ -17,6 +17,7 @@ from config import api as envelope
 from config.errors import Refused
 from config.middleware import API_PREFIXES
 from playbooks import api as playbooks
+from playbooks import rule_api as rules
 from runs import api as runs
 
 TEXT = (settings.BASE_DIR / "docs" / "reference" / "http-api.md").read_text()
@@ -105,6 +106,10 @@ BODIES = {
     "POST /hitl/requests/{id}/fulfill": approvals.FulfillIn,
     "POST /hitl/requests/{id}/reject": approvals.RejectIn,
     "POST /acts/playbooks/{id}/versions/{n}/retire": playbooks.RetireIn,
+    "POST /acts/rulesets": rules.RuleSetIn,
+    "POST /acts/rulesets/{id}/versions": rules.RulesIn,
+    "PUT /acts/rulesets/{id}/versions/{n}": rules.RulesIn,
+    "POST /acts/rulesets/{id}/versions/{n}/retire": rules.RetireRulesIn,
 }
 
 
@@ -131,7 +136,7 @@ def test_each_body_there_is_stands_here():
     known = set(BODIES.values()) | {playbooks.CloneIn}
     found = {
         kind
-        for room in (runs, approvals, playbooks)
+        for room in (runs, approvals, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }

@@ -19,9 +19,11 @@ from accounts.services import revoke_key
 from approvals.models import ActionRequest
 from approvals.services import claim_request, create_request, decide
 from audit.services import SYSTEM
+from playbooks import rule_services
 from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector, disable_connector
-from playbooks.models import Connector, Version
+from playbooks.models import Connector, RuleSetVersion, Version
+from playbooks.rules import Rule
 from runs import services as runs
 from runs.jobs import perform_task
 from runs.leases import Lease
@@ -76,6 +78,15 @@ class World:
     def draft(self) -> Version:
         return Version.objects.get(playbook=self.published.playbook_id, number=2)
 
+    @property
+    def rules(self) -> RuleSetVersion:
+        """Published; the next version is a draft."""
+        return RuleSetVersion.objects.get(rule_set__slug="fair", number=1)
+
+    @property
+    def draft_rules(self) -> RuleSetVersion:
+        return RuleSetVersion.objects.get(rule_set__slug="fair", number=2)
+
     def user(self, name: str) -> User:
         return self.users[name]
 
@@ -90,6 +101,7 @@ def build() -> World:
     claim_request(request_id=claimed_.pk, actor=users["liaison"])
     _paid()
     _seed_housekeeping()
+    _rules()
     connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
     disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
     create_request(actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY})
@@ -184,6 +196,14 @@ def _paid() -> None:
     """A service step that our worker has done: there is an effect."""
     run = started(PAYS, payload={"name": CANARY})
     perform_task(Task.objects.get(run=run).pk)
+
+
+def _rules() -> None:
+    """A rule set with published rules and a draft."""
+    by, about = founder(), rule_services.About("Fair counting", "ethics")
+    rule_services.create_rule_set(actor=by, slug="fair", about=about, rules=[Rule("a", "payload.x", "FAIL", "No.")])
+    rule_services.publish_rules(actor=by, slug="fair", number=1)
+    rule_services.add_rules(actor=by, slug="fair", rules=[Rule("b", "payload.x", "FAIL", "No.")])
 
 
 def _connector(name: str) -> Connector:
