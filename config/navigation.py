@@ -30,6 +30,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Inbox", "inbox", "approvals.actionrequest", badge=inbox.badge),
             Entry("Runs", "conversion_path", "runs.run"),
             Entry("Playbooks", "menu_book", "playbooks.playbook"),
+            Entry("Rules", "gavel", "playbooks.ruleset"),
             Entry("Connectors", "cable", "playbooks.connector"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),

@@ -21,6 +21,7 @@ from config.errors import Forbidden
 from playbooks import views
 from playbooks.connector_admin import ConnectorAdmin as ConnectorAdmin  # registers itself
 from playbooks.models import Playbook, Version, VersionState
+from playbooks.rule_admin import RuleSetAdmin as RuleSetAdmin  # registers itself
 
 VERSION_COLOURS = {VersionState.DRAFT: "warning", VersionState.PUBLISHED: "success"}
 Page = Callable[[HttpRequest, Any, Any], HttpResponse]

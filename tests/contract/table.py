@@ -20,7 +20,7 @@ from django_q.models import Schedule
 from accounts.models import ApiKey, User
 from approvals.models import ActionRequest
 from audit.models import Entry
-from playbooks.models import Connector, Playbook, Version
+from playbooks.models import Connector, Playbook, RuleSet, RuleSetVersion, Version
 from runs.intake import Ticket
 from runs.models import Effect, Run, Task
 from runs.views import TICKET
@@ -248,6 +248,7 @@ TERMS = {
 }
 PASSWORDS = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
 DOCUMENT = {"text": json.dumps(FRESH)}
+TYPED_RULES = {"slug": "fresh", "title": "Fresh", "concern": "safety", "text": json.dumps(OTHER_RULES)}
 CHANGED = {"text": json.dumps({**PERMIT, "title": "Changed"})}
 
 PAGES = [
@@ -340,6 +341,39 @@ PAGES = [
     act_on(Connector, lambda world: world.connector.pk, "terms", Act("POST", ADMINISTRATORS, TERMS)),
     act_on(Connector, lambda world: world.connector.pk, "disable", Act("POST", ADMINISTRATORS, WHY)),
     act_on(Connector, lambda world: world.disabled_connector.pk, "enable", Act("POST", ADMINISTRATORS, WHY)),
+    *evidence(RuleSet, lambda world: world.rules.rule_set_id, Act("POST", ADMINISTRATORS, TYPED_RULES)),
+    history(RuleSet, lambda world: world.rules.rule_set_id),
+    act_on(
+        RuleSet,
+        lambda world: world.rules.rule_set_id,
+        "about",
+        Act("POST", ADMINISTRATORS, {"title": "Fairer", "concern": "ethics"}),
+        route="<int:pk>",
+    ),
+    act_on(
+        RuleSet,
+        lambda world: world.rules.rule_set_id,
+        "version",
+        Act("POST", ADMINISTRATORS, TYPED_RULES),
+        route="<int:pk>",
+    ),
+    *evidence(RuleSetVersion, lambda world: world.rules.pk),
+    history(RuleSetVersion, lambda world: world.rules.pk),
+    act_on(
+        RuleSetVersion,
+        lambda world: world.draft_rules.pk,
+        "edit",
+        Act("POST", ADMINISTRATORS, TYPED_RULES),
+        route="<int:pk>",
+    ),
+    act_on(
+        RuleSetVersion,
+        lambda world: world.draft_rules.pk,
+        "publish",
+        Act("POST", ADMINISTRATORS, {}),
+        route="<int:pk>",
+    ),
+    act_on(RuleSetVersion, lambda world: world.rules.pk, "retire", Act("POST", ADMINISTRATORS, WHY), route="<int:pk>"),
     *evidence(Run, lambda world: world.run.pk),
     act_on(Run, lambda world: world.run.pk, "cancel", Act("POST", ADMINISTRATORS, WHY), route="<int:run_id>"),
     row("admin/runs/run/start/"),
