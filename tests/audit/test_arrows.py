@@ -13,15 +13,21 @@ from django.db.models import Q
 from approvals.models import ActionRequest, RequestState
 from audit import actions
 from audit.guards import arrows_of
-from playbooks.models import Version, VersionState
+from playbooks.models import RuleSetVersion, Version, VersionState
 from runs.models import Run, RunState, Task, TaskState
 from tests import factories
 from tests.audit.lines import execute, settle, undone, without_triggers
 
 pytestmark = pytest.mark.django_db
 
-MODELS = [Version, Run, Task, ActionRequest]
-STATES = {Version: VersionState, Run: RunState, Task: TaskState, ActionRequest: RequestState}
+MODELS = [Version, RuleSetVersion, Run, Task, ActionRequest]
+STATES = {
+    Version: VersionState,
+    RuleSetVersion: VersionState,
+    Run: RunState,
+    Task: TaskState,
+    ActionRequest: RequestState,
+}
 
 # Moves of several arrows that an act makes in memory and writes by one statement; each arrow leaves its entry.
 AT_ONCE = {
@@ -30,6 +36,7 @@ AT_ONCE = {
 }
 BORN = {
     Version: {"draft"},
+    RuleSetVersion: {"draft"},
     Run: {"queued", "running"},
     Task: {"pending", "awaiting_approval"},  # a human step's question is asked by the statement that makes it
     ActionRequest: {"pending"},
@@ -37,6 +44,7 @@ BORN = {
 # What a copy of a row must not share with the row.
 FRESH = {
     Version: {"id": "id + 100", "number": "number + 100"},
+    RuleSetVersion: {"id": "id + 100", "number": "number + 100"},
     Run: {"id": "id + 100"},
     Task: {"id": "id + 100", "path": "'elsewhere'"},
     ActionRequest: {"id": "'har_000000000000'", "task_id": "NULL"},
@@ -46,7 +54,8 @@ FRESH = {
 @pytest.fixture
 def rows(validator):
     request = factories.waiting_for_a_person(validator)
-    return {Version: request.run.version, Run: request.run, Task: request.task, ActionRequest: request}
+    rules = RuleSetVersion.objects.get(rule_set__slug="privacy")
+    return {Version: request.run.version, RuleSetVersion: rules, Run: request.run, Task: request.task, ActionRequest: request}
 
 
 @contextmanager
@@ -141,6 +150,7 @@ def test_states_are_the_words_of_the_model_and_no_others(model, rows):
 def test_no_arrow_leaves_an_ended_state(model):
     ended = {
         Version: {"retired"},
+        RuleSetVersion: {"retired"},
         Run: {"completed", "failed", "cancelled", "terminated"},
         Task: {"completed", "failed", "cancelled", "rejected", "skipped", "incident"},
         ActionRequest: {"fulfilled", "rejected", "cancelled", "expired", "superseded", "not_required"},
