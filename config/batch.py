@@ -182,10 +182,10 @@ def _values_of_updates(
     columns = _columns(kind, fields)
     if len(alike) == 1:
         (only,) = alike
-        guard = [_prepared(kind, name, value) for name, value in only.guard.items() if value is not None]
+        guard = [_ready(kind, name, value) for name, value in only.guard.items() if value is not None]
         return [*_values(only.row, columns), only.row.pk, *guard]
     rows = [
-        [*_values(each.row, columns), each.row.pk, *(_prepared(kind, name, each.guard[name]) for name in guarded)]
+        [*_values(each.row, columns), each.row.pk, *(_ready(kind, name, each.guard[name]) for name in guarded)]
         for each in alike
     ]
     return [*_values_of_rows(rows), len(alike)]
@@ -364,6 +364,12 @@ _json = json.JSONEncoder().encode
 def _values(row: models.Model, columns: Sequence[tuple[str, Any]]) -> list[Any]:
     held = row.__dict__
     return [held[name] if ready is None else ready(held[name]) for name, ready in columns]
+
+
+def _ready(kind: type[models.Model], name: str, value: Any) -> Any:
+    """A value of this field, as `_values` makes it ready."""
+    ((_, ready),) = _columns(kind, (name,))
+    return value if ready is None else ready(value)
 
 
 def _prepared(kind: type[models.Model], name: str, value: Any) -> Any:

@@ -8,6 +8,7 @@ into planning it (measured: nine tenths of reading one task with its run). Both 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import psycopg
@@ -165,6 +166,22 @@ def _plain(model: type[models.Model]) -> type[models.Model]:
     assert model.__init__ is models.Model.__init__, model
     assert not any(signal.has_listeners(model) for signal in (pre_init, post_init)), model
     return model
+
+
+def fresh(model: type[M], **given: Any) -> M:
+    """A new instance, not saved: `model(**given)`, in a third of the time. Fields are given by their attributes."""
+    instance = model.__new__(model)
+    instance._state = ModelState()
+    instance.__dict__.update(_defaults(model))
+    instance.__dict__.update(given)
+    return instance
+
+
+@cache
+def _defaults(model: type[models.Model]) -> dict[str, Any]:
+    found = {field.attname: field.get_default() for field in _plain(model)._meta.concrete_fields}
+    assert not any(isinstance(value, dict | list) for value in found.values()), "it would be everybody's"
+    return found
 
 
 def _made(model: type[models.Model], names: Sequence[str], values: Sequence[Any]) -> Any:
