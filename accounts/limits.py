@@ -18,7 +18,7 @@ from rest_framework.throttling import BaseThrottle
 
 from accounts.models import ApiKey, RateCount
 from config import clock
-from config.prepared import placed, prepared_cursor
+from config.prepared import placed, rows_of
 
 WINDOW_SECONDS = 60
 READ = "read"  # every safe method; the others say their scope as `limit_scope`
@@ -53,9 +53,7 @@ class PerCredential(BaseThrottle):
 def count(who: str, scope: str) -> tuple[int, float]:
     """Count one call: (how many it makes in this minute, the time in seconds since 1970)."""
     seconds = clock.offset_seconds() if connection.vendor == "postgresql" else clock.now().timestamp()
-    with prepared_cursor() as cursor:
-        cursor.execute(_counting(connection.vendor), [who, scope, seconds, seconds])
-        counted, now = cursor.fetchone()
+    ((counted, now),) = rows_of(_counting(connection.vendor), [who, scope, seconds, seconds])
     return int(counted), float(now)
 
 

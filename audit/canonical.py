@@ -17,6 +17,10 @@ import rfc8785
 
 EXACT = 2**53  # integers below it are exact in every reader of JSON
 
+# Made once: to make a writer takes longer than to write an entry with it.
+_plainly = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+_disclosed = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 
 def canonical(value: Any) -> bytes:
     """RFC 8785 bytes. Raises ValueError (rfc8785.CanonicalizationError) for what JSON cannot carry exactly.
@@ -25,8 +29,7 @@ def canonical(value: Any) -> bytes:
     """
     if not _is_plain(value):
         return rfc8785.dumps(value)
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return text.encode()
+    return _plainly(value).encode()
 
 
 def _is_plain(value: Any) -> bool:
@@ -53,8 +56,7 @@ def leaf_hash(body: bytes) -> bytes:
 def disclose(name: str, value: Any) -> str:
     """A disclosure of one value, under a fresh 128-bit salt. Raises ValueError or TypeError for what is not JSON."""
     salt = _b64url(secrets.token_bytes(16))
-    text = json.dumps([salt, name, value], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _b64url(text.encode())
+    return _b64url(_disclosed([salt, name, value]).encode())
 
 
 def commitment(disclosure: str) -> str:

@@ -29,6 +29,7 @@ from config import clock
 from config.batch import Batch, at_once
 from config.errors import Refused, StaleRevision, WrongState
 from config.guard import Moved
+from config.prepared import fresh
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,7 +110,7 @@ def record(lines: Sequence[Line], *, into: Batch | None = None) -> None:
         entry, items = _build(line)
         batch.insert(entry)
         if items:
-            batch.insert_beside(Disclosure(items=items), entry)
+            batch.insert_beside(fresh(Disclosure, items=items), entry)
     if lines and into is None:
         assert connection.in_atomic_block or not _try_number.get(), "an act of one write records in its batch"
         with transaction.atomic(savepoint=False):
@@ -159,7 +160,8 @@ def _build(line: Line) -> tuple[Entry, list[dict[str, str]]]:
     body = canonical(_content(line, [commitment(item["disclosure"]) for item in items]))
     assert len(body) <= BODY_LIMIT, f"the body of {line.action} has {len(body)} bytes: give the digest of large data"
     subject, actor = line.subject, line.actor
-    entry = Entry(
+    entry = fresh(
+        Entry,
         body=body,
         entry_hash=leaf_hash(body),
         at=line.at,

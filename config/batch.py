@@ -14,6 +14,7 @@ together where the first of them stands; so rows are locked in that order.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,11 +22,10 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
 
-import psycopg
 from django.db import DataError, connection, models
 
 from config.guard import Moved
-from config.prepared import placed, prepared_cursor
+from config.prepared import placed, rows_of
 
 DIVISION_BY_ZERO = "22012"  # SQLSTATE
 STATEMENTS_KEPT = 500  # texts; acts have a few dozen shapes
@@ -33,7 +33,7 @@ FEW = 4  # rows of one kind that a text holds one by one; of more, each column i
 # Fields whose values psycopg takes as the model holds them.
 AS_THEY_ARE = (
     models.CharField, models.TextField, models.IntegerField, models.BooleanField, models.FloatField,
-    models.DateTimeField, models.ForeignKey,
+    models.DateTimeField, models.ForeignKey, models.BinaryField,
 )  # fmt: skip
 
 _OfKind = tuple[type[models.Model], list[models.Model]]
@@ -157,8 +157,7 @@ def _write_at_once(batch: Batch) -> None:
 
 def _execute(sql: str, values: list[Any]) -> None:
     try:
-        with prepared_cursor() as cursor:
-            cursor.execute(sql, values)
+        rows_of(sql, values)
     except DataError as fault:
         if getattr(fault.__cause__, "sqlstate", "") == DIVISION_BY_ZERO:
             raise Moved from fault
@@ -183,10 +182,10 @@ def _values_of_updates(
     columns = _columns(kind, fields)
     if len(alike) == 1:
         (only,) = alike
-        guard = [_prepared(kind, name, value) for name, value in only.guard.items() if value is not None]
+        guard = [_ready(kind, name, value) for name, value in only.guard.items() if value is not None]
         return [*_values(only.row, columns), only.row.pk, *guard]
     rows = [
-        [*_values(each.row, columns), each.row.pk, *(_prepared(kind, name, each.guard[name]) for name in guarded)]
+        [*_values(each.row, columns), each.row.pk, *(_ready(kind, name, each.guard[name]) for name in guarded)]
         for each in alike
     ]
     return [*_values_of_rows(rows), len(alike)]
@@ -201,12 +200,12 @@ def _values_of_rows(rows: Sequence[Sequence[Any]]) -> list[Any]:
 
 def _in_array(value: Any) -> Any:
     """psycopg takes half a millisecond to write bytes into an array; as hexadecimal digits they are a text."""
-    return "\\x" + value.obj.hex() if isinstance(value, psycopg.Binary) else value
+    return "\\x" + value.hex() if isinstance(value, bytes) else value
 
 
 def _values_beside(row: models.Model, owner: models.Model) -> list[Any]:
     columns = _columns(type(row), _inserted(type(row), False))
-    return [psycopg.Binary(owner.entry_hash), *_values(row, columns)]  # type: ignore[attr-defined]
+    return [owner.entry_hash, *_values(row, columns)]  # type: ignore[attr-defined]
 
 
 def _shape(batch: Batch, updates: Sequence[_Updates], new: Sequence[_OfKind]) -> tuple[Any, ...]:
@@ -343,13 +342,34 @@ def _column(kind: type[models.Model], name: str) -> str:
 @cache
 def _columns(kind: type[models.Model], names: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     """(attribute, how its value is made ready; None: as it is) of each field."""
-    fields = [_field(kind, name) for name in names]
-    return tuple((each.attname, None if isinstance(each, AS_THEY_ARE) else each.get_db_prep_save) for each in fields)
+    return tuple((each.attname, _readied(each)) for each in (_field(kind, name) for name in names))
+
+
+def _readied(field: models.Field[Any, Any]) -> Any:
+    if isinstance(field, AS_THEY_ARE):
+        return None
+    if isinstance(field, models.JSONField) and field.encoder is None:
+        return _as_json
+    return lambda value: field.get_db_prep_save(value, connection)
+
+
+def _as_json(value: Any) -> str | None:
+    """As Django writes it, and so that psycopg has nothing left to do. Only for PostgreSQL, which sees the type."""
+    return None if value is None else _json(value)
+
+
+_json = json.JSONEncoder().encode
 
 
 def _values(row: models.Model, columns: Sequence[tuple[str, Any]]) -> list[Any]:
     held = row.__dict__
-    return [held[name] if ready is None else ready(held[name], connection) for name, ready in columns]
+    return [held[name] if ready is None else ready(held[name]) for name, ready in columns]
+
+
+def _ready(kind: type[models.Model], name: str, value: Any) -> Any:
+    """A value of this field, as `_values` makes it ready."""
+    ((_, ready),) = _columns(kind, (name,))
+    return value if ready is None else ready(value)
 
 
 def _prepared(kind: type[models.Model], name: str, value: Any) -> Any:
