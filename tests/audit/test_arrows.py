@@ -55,7 +55,13 @@ FRESH = {
 def rows(validator):
     request = factories.waiting_for_a_person(validator)
     rules = RuleSetVersion.objects.get(rule_set__slug="privacy")
-    return {Version: request.run.version, RuleSetVersion: rules, Run: request.run, Task: request.task, ActionRequest: request}
+    return {
+        Version: request.run.version,
+        RuleSetVersion: rules,
+        Run: request.run,
+        Task: request.task,
+        ActionRequest: request,
+    }
 
 
 @contextmanager
