@@ -72,6 +72,11 @@ PROBLEM: Schema = {
 PLACES: Mapping[str, Schema] = {
     "run_id": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1, "description": "The number of the run."},
     "task_id": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1, "description": "The number of the task."},
+    "signal": {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        "description": "The name of the signal, as the playbook writes it.",
+    },
     "request_id": {"type": "string", "pattern": "^har_[0-9a-f]{12}$", "description": "The id of the request."},
     "slug": {
         "type": "string",

@@ -9,7 +9,7 @@ from typing import Any
 import django_filters
 from django.core.validators import RegexValidator
 from django.db import connection
-from django.db.models import BooleanField, QuerySet
+from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
@@ -24,16 +24,20 @@ from config.api import TextField, TruthField, WholeField, validated
 from config.errors import Invalid, NotFound, Problem
 from config.lists import CursorPages, Moment, TrueOrFalse, WholeNumber
 from config.openapi import described, described_anew, listed
-from runs import asking, services, stopping
+from playbooks.definition import StepKind
+from runs import asking, services, stopping, waits
 from runs import described as shown
 from runs.advance import deadline, locked_task
+from runs.incidents import CHOICES, resolve_incident
 from runs.leases import Lease
-from runs.models import OPEN_TASKS, Priority, Run, RunState, Task, TaskState
+from runs.models import Priority, Resolution, Run, RunState, Task, TaskState
+from runs.progress import Line, Progress, progress_of
 
 LONGEST_WAIT_SECONDS = 60
 WAIT_HEADER = "HMS-Act-Wait"  # asks the server around us to try again until so many seconds have passed
 LOG_LINES = 50
 HUMAN_ROLE = "^human:[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+MAPPED = "What the step maps; null where it is handed all there is. Of a switch, the case that it took."
 PRIORITIES = [name.lower() for name in Priority.names]
 
 
@@ -130,6 +134,24 @@ class ReasonIn(serializers.Serializer[Any]):
     reason = TextField(required=False, default="", allow_blank=True, max_length=10_000)
 
 
+class TerminateIn(serializers.Serializer[Any]):
+    reason = TextField(max_length=10_000)
+
+
+class SignalIn(serializers.Serializer[Any]):
+    data = serializers.JSONField(  # type: ignore[assignment]  # not DRF's attribute
+        required=False, default=None, allow_null=True, help_text="The output of the step that waits for the signal."
+    )
+
+
+class ResolveIn(serializers.Serializer[Any]):
+    resolution = serializers.ChoiceField(choices=[choice.value for choice in CHOICES])
+    reason = TextField(max_length=10_000)
+    output = serializers.JSONField(
+        required=False, default=None, allow_null=True, help_text="Of a step that is skipped: what it would have given."
+    )
+
+
 # Showing --------------------------------------------------------------------------------------------------
 
 
@@ -155,36 +177,56 @@ class RunListOut(serializers.Serializer[Any]):
 
 
 class RunOut(RunListOut):
-    """A run with its steps and the end of its log."""  # read in three statements, whatever its length
+    """A run with its steps and the end of its log."""  # in a fixed number of statements, whatever its length
 
     current_step = serializers.SerializerMethodField()
     current_steps = serializers.SerializerMethodField()
     payload = serializers.DictField()
     steps = serializers.SerializerMethodField()
+    incidents = serializers.SerializerMethodField()
+    parent_run = serializers.IntegerField(source="parent.run_id", allow_null=True, default=None)
+    parent_task = serializers.IntegerField(source="parent_id", allow_null=True)
+    child_runs = serializers.SerializerMethodField()
     log = serializers.SerializerMethodField()
 
     def to_representation(self, run: Run) -> dict[str, Any]:
-        self._tasks = list(run.tasks.order_by("id"))
+        self._progress: Progress = progress_of(run)
         return dict(super().to_representation(run))
 
     def get_current_steps(self, run: Run) -> list[str]:
-        return [task.step for task in self._tasks if task.state in OPEN_TASKS]
+        return list(self._progress.current)
 
     def get_current_step(self, run: Run) -> str | None:
-        return next(iter(self.get_current_steps(run)), None)
+        return next(iter(self._progress.current), None)
 
     @extend_schema_field(shown.STEPS)
     def get_steps(self, run: Run) -> dict[str, dict[str, Any]]:
-        steps: dict[str, dict[str, Any]] = {}
-        for task in self._tasks:
-            shown = {"status": task.state, "outcome": task.outcome or None, "output": task.output}
-            steps[task.step] = {**shown, "attempts": task.attempt}
-        return steps
+        return {step: _line_json(line) for step, line in self._progress.steps.items()}
+
+    @extend_schema_field(shown.INCIDENTS)
+    def get_incidents(self, run: Run) -> list[dict[str, Any]]:
+        return [
+            {"task": task.pk, "step": task.step, "path": task.path, "reason": task.fault or task.retry_reason}
+            for task in self._progress.incidents
+        ]
+
+    @extend_schema_field(shown.CHILD_RUNS)
+    def get_child_runs(self, run: Run) -> list[dict[str, Any]]:
+        return [
+            {"run_id": child.pk, "path": child.parent.path, "status": child.state}
+            for child in self._progress.children
+            if child.parent is not None
+        ]
 
     @extend_schema_field(shown.LOG)
     def get_log(self, run: Run) -> list[dict[str, Any]]:
         told = Entry.objects.filter(run_id=run.pk, action__in=STATUS_WORDS).order_by("-id")[:LOG_LINES]
         return [{"t": entry.at, "step": entry.step, "status": _status_word(entry)} for entry in reversed(list(told))]
+
+
+def _line_json(line: Line) -> dict[str, Any]:
+    told = {"status": line.status, "outcome": line.outcome or None, "output": line.output, "attempts": line.attempts}
+    return told if line.items is None else {**told, "items": dict(line.items)}
 
 
 STATUS_WORDS = {
@@ -215,15 +257,24 @@ class TaskOut(serializers.Serializer[Any]):
     status = serializers.ChoiceField(source="state", choices=TaskState.choices)
     assignee = serializers.CharField(source="assignee.username", allow_null=True)
     outcome = serializers.CharField()
+    input = serializers.SerializerMethodField()
+    item = serializers.JSONField(allow_null=True)
     output = serializers.JSONField(allow_null=True)
     note = serializers.CharField()
     error_type = serializers.CharField()
     error_message = serializers.CharField()
     retry_reason = serializers.CharField()
+    resolution = serializers.ChoiceField(choices=[("", ""), *Resolution.choices])
+    resolved_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     claimed_at = serializers.DateTimeField(allow_null=True)
     expires_at = serializers.DateTimeField(source="lease_expires_at", allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
+
+    @extend_schema_field({"type": ["object", "null"], "additionalProperties": {}, "description": MAPPED})
+    def get_input(self, task: Task) -> dict[str, Any] | None:
+        """Without the list of a foreach step, which may be long: each of its tasks has its `item`."""
+        return None if task.kind == StepKind.FOREACH else task.input
 
 
 def lease_json(lease: Lease) -> dict[str, Any]:
@@ -347,18 +398,22 @@ class OneRun(Call):
 
 
 def _run(request: Request, run_id: int) -> Run:
-    run = _runs(request).filter(pk=run_id).first()
+    run = _runs(request).select_related("parent").filter(pk=run_id).first()
     if run is None:
         raise NotFound(f"There is no run {run_id}, or you may not see it.")
     return run
 
 
-class CancelRun(Call):
-    """PATCH /acts/runs/{id}/cancel: the run; 403, 404, 409 when it has ended."""
+class RunCall(Call):
+    """A call on one run, which may be held against its ETag."""
 
     def etag_now(self, **named: Any) -> str | None:
         run = Run.objects.select_for_update(of=("self",)).filter(pk=named["run_id"]).first()
         return run.etag if run else None
+
+
+class CancelRun(RunCall):
+    """PATCH /acts/runs/{id}/cancel: the run; 403, 404, 409 when it has ended."""
 
     @described(
         "cancel_run",
@@ -372,6 +427,42 @@ class CancelRun(Call):
     def patch(self, request: Request, run_id: int) -> Response:
         given = validated(ReasonIn, request.data)
         stopping.cancel_run(run_id=run_id, actor=self.actor, **given)
+        return Response(RunOut(_run(request, run_id)).data)
+
+
+class TerminateRun(RunCall):
+    """PATCH /acts/runs/{id}/terminate: end it at once, and undo nothing; 403, 404, 409 when it has ended."""
+
+    @described(
+        "terminate_run",
+        "End a run at once",
+        asks=TerminateIn,
+        example=shown.TERMINATE,
+        answers={200: RunOut},
+        shows=shown.TERMINATED_RUN,
+        refuses=("wrong_state",),
+    )
+    def patch(self, request: Request, run_id: int) -> Response:
+        given = validated(TerminateIn, request.data)
+        stopping.terminate_run(run_id=run_id, actor=self.actor, **given)
+        return Response(RunOut(_run(request, run_id)).data)
+
+
+class SendSignal(RunCall):
+    """POST /acts/runs/{id}/signals/{name}: tell it that something has happened; kept until a step waits for it."""
+
+    @described(
+        "send_signal",
+        "Send a run a signal",
+        asks=SignalIn,
+        example=shown.SIGNAL,
+        answers={200: RunOut},
+        shows=shown.RUN,
+        refuses=("wrong_state",),
+    )
+    def post(self, request: Request, run_id: int, signal: str) -> Response:
+        given = validated(SignalIn, request.data)
+        waits.send_signal(run_id=run_id, actor=self.actor, name=signal, **given)
         return Response(RunOut(_run(request, run_id)).data)
 
 
@@ -408,6 +499,7 @@ class TaskFilter(django_filters.FilterSet):
     role = django_filters.CharFilter()
     run = WholeNumber(field_name="run_id")
     assignee = django_filters.CharFilter(method="by_assignee")
+    unresolved = TrueOrFalse(method="by_unresolved")
 
     class Meta:
         model = Task
@@ -417,6 +509,11 @@ class TaskFilter(django_filters.FilterSet):
         if value == "me":
             return tasks.filter(assignee=self.request.user.pk)
         return tasks.filter(assignee__username=value)
+
+    def by_unresolved(self, tasks: QuerySet[Task], name: str, value: bool) -> QuerySet[Task]:
+        """Incidents that wait for an operator; or all else."""
+        waiting = Q(state=TaskState.INCIDENT, resolved_at__isnull=True)
+        return tasks.filter(waiting if value else ~waiting)
 
 
 def _tasks(request: Request) -> QuerySet[Task]:
@@ -577,3 +674,22 @@ class ReleaseTask(TaskCall):
     def post(self, request: Request, task_id: int) -> Response:
         given = validated(ReleaseIn, request.data)
         return Response(TaskOut(services.release_task(task_id=task_id, actor=self.actor, **given)).data)
+
+
+class ResolveIncident(TaskCall):
+    """POST /acts/tasks/{id}/resolve: try an incident again, leave it out, or let it fail; 403, 404, 409."""
+
+    limit_scope = "create"
+
+    @described(
+        "resolve_incident",
+        "Resolve an incident",
+        asks=ResolveIn,
+        example=shown.RESOLVE,
+        answers={200: TaskOut},
+        shows=shown.RESOLVED_TASK,
+        refuses=("wrong_state",),
+    )
+    def post(self, request: Request, task_id: int) -> Response:
+        given = validated(ResolveIn, request.data)
+        return Response(TaskOut(resolve_incident(task_id=task_id, actor=self.actor, **given)).data)

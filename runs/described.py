@@ -37,9 +37,16 @@ RUN = {
     "current_steps": ["AI-Screen"],
     "payload": {"form_id": 123},
     "steps": {"AI-Screen": {"status": "running", "outcome": None, "output": None, "attempts": 1}},
+    "incidents": [],
+    "parent_run": None,
+    "parent_task": None,
+    "child_runs": [],
     "log": [{"t": "2025-11-03T14:00:03.001000Z", "step": "AI-Screen", "status": "running"}],
 }
 CANCELLED_RUN = {**RUN, "status": "cancelling"}
+TERMINATED_RUN = {**RUN, "status": "terminated", "current_step": None, "current_steps": [], "ended_at": LATER}
+TERMINATE = {"reason": "It was started by mistake."}
+SIGNAL = {"data": {"amount": "40.00", "currency": "USD"}}
 CANCEL = {"reason": "The applicant withdrew."}
 
 TASK = {
@@ -53,11 +60,15 @@ TASK = {
     "status": "running",
     "assignee": "validator",
     "outcome": "",
+    "input": None,
+    "item": None,
     "output": None,
     "note": "",
     "error_type": "",
     "error_message": "",
     "retry_reason": "",
+    "resolution": "",
+    "resolved_at": None,
     "created_at": WHEN,
     "claimed_at": WHEN,
     "expires_at": LATER,
@@ -106,6 +117,14 @@ FAILED_TASK = {
     "expires_at": None,
     "ended_at": LATER,
 }
+RESOLVE = {"resolution": "skip", "reason": "Checked by telephone.", "output": {"risk": "low"}}
+RESOLVED_TASK = {
+    **FAILED_TASK,
+    "status": "incident",
+    "retry_reason": "Attempt 4 of 4 was the last.",
+    "resolution": "skip",
+    "resolved_at": LATER,
+}
 KEPT = {"expires_at": LATER, "cancel_requested": False, "paused": False}
 ASK = {
     **TOKEN,
@@ -126,7 +145,8 @@ RELEASED_TASK = {**TASK, "status": "pending", "expires_at": None}
 
 STEPS = {
     "type": "object",
-    "description": "By the id of the step: how its newest attempt stands.",
+    "description": "By the id of the step: how its newest attempt stands. A step inside a foreach step is one line for "
+    "all items: `items` says how many stand where, and the outputs are in the output of the foreach step.",
     "additionalProperties": {
         "type": "object",
         "required": ["status", "outcome", "output", "attempts"],
@@ -135,7 +155,31 @@ STEPS = {
             "outcome": {"type": ["string", "null"]},
             "output": {"description": "Any JSON."},
             "attempts": {"type": "integer"},
+            "items": {"type": "object", "additionalProperties": {"type": "integer"}},
         },
+    },
+}
+INCIDENTS = {
+    "type": "array",
+    "description": "Steps that wait for an operator, the oldest first, at most 50.",
+    "items": {
+        "type": "object",
+        "required": ["task", "step", "path", "reason"],
+        "properties": {
+            "task": {"type": "integer"},
+            "step": {"type": "string"},
+            "path": {"type": "string"},
+            "reason": {"type": "string"},
+        },
+    },
+}
+CHILD_RUNS = {
+    "type": "array",
+    "description": "The runs that steps of this one have started, the newest first, at most 50.",
+    "items": {
+        "type": "object",
+        "required": ["run_id", "path", "status"],
+        "properties": {"run_id": {"type": "integer"}, "path": {"type": "string"}, "status": {"type": "string"}},
     },
 }
 LOG = {

@@ -204,6 +204,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def open(self) -> TaskQuerySet:
         return self.filter(state__in=OPEN_TASKS)
 
+    def newest(self) -> TaskQuerySet:
+        """Of each step at each place, the last attempt alone."""
+        later = self.model.objects.filter(run=OuterRef("run"), path=OuterRef("path"), attempt__gt=OuterRef("attempt"))
+        return self.filter(~Exists(later))
+
     def unresolved(self) -> TaskQuerySet:
         """Incidents that wait for an operator."""
         return self.filter(state=TaskState.INCIDENT, resolved_at__isnull=True)
@@ -350,7 +355,13 @@ class Task(FSMModelMixin, GuardedModel):
 
     @property
     def etag(self) -> str:
-        return f'"{self.fence}-{self.state}"'
+        resolved = f"-{self.resolution}" if self.resolution else ""
+        return f'"{self.fence}-{self.state}{resolved}"'
+
+    @property
+    def fault(self) -> str:
+        """What went wrong, by its kind and in words."""
+        return ": ".join(part for part in (self.error_type, self.error_message) if part)
 
     @property
     def definition(self) -> Step:

@@ -11,6 +11,8 @@ urlpatterns = [
     path("acts/runs", api.Runs.as_view()),
     path("acts/runs/<number:run_id>", api.OneRun.as_view()),
     path("acts/runs/<number:run_id>/cancel", api.CancelRun.as_view()),
+    path("acts/runs/<number:run_id>/terminate", api.TerminateRun.as_view()),
+    path("acts/runs/<number:run_id>/signals/<str:signal>", api.SendSignal.as_view()),
     path("acts/tasks", api.Tasks.as_view()),
     path("acts/tasks/next", api.NextTask.as_view()),
     path("acts/tasks/<number:task_id>", api.OneTask.as_view()),
@@ -21,4 +23,5 @@ urlpatterns = [
     path("acts/tasks/<number:task_id>/request-approval", api.RequestApproval.as_view()),
     path("acts/tasks/<number:task_id>/resume", api.Resume.as_view()),
     path("acts/tasks/<number:task_id>/release", api.ReleaseTask.as_view()),
+    path("acts/tasks/<number:task_id>/resolve", api.ResolveIncident.as_view()),
 ]

@@ -114,6 +114,16 @@ API = [
         Act("PATCH", ADMINISTRATORS, WHY),
         at=lambda world: f"/acts/runs/{world.run.pk}/cancel",
     ),
+    row(
+        "acts/runs/<number:run_id>/terminate",
+        Act("PATCH", ADMINISTRATORS, WHY),
+        at=lambda world: f"/acts/runs/{world.run.pk}/terminate",
+    ),
+    row(
+        "acts/runs/<number:run_id>/signals/<str:signal>",
+        Act("POST", ("agent", "service", "liaison", *ADMINISTRATORS), {"data": {"amount": "40.00"}}),
+        at=lambda world: f"/acts/runs/{world.run.pk}/signals/paid",
+    ),
     row("acts/tasks"),
     row(
         "acts/tasks/next",
@@ -139,6 +149,11 @@ API = [
         "acts/tasks/<number:task_id>/request-approval",
         Act("POST", ("agent",), held(reason="May I?", role=LIAISON_ROLE)),
         at=task("/request-approval"),
+    ),
+    row(
+        "acts/tasks/<number:task_id>/resolve",
+        *(Act("POST", ADMINISTRATORS, {"resolution": how, **WHY}) for how in ("retry", "skip", "fail")),
+        at=lambda world: f"/acts/tasks/{world.incident.pk}/resolve",
     ),
     row(
         "acts/tasks/<number:task_id>/resume",

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 FILTERS = {
     "/acts/runs": "status, playbook, version, started_by, created_after, created_before, stalled, label",
-    "/acts/tasks": "status, role, run, assignee",
+    "/acts/tasks": "status, role, run, assignee, unresolved",
     "/acts/playbooks": "",
     "/hitl/requests": "status, priority, agent_id, request_type, role, run",
 }
@@ -187,6 +187,7 @@ def test_an_empty_or_impossible_filter_shows_nothing_at_all(api, path, name, val
         ("/acts/tasks", "run=1e400"),
         ("/acts/tasks", "run=nan"),
         ("/acts/tasks", "assignee=me&assignee=you"),
+        ("/acts/tasks", "unresolved=yes"),
         ("/hitl/requests", "status=open"),
         ("/hitl/requests", "priority=urgent"),
         ("/hitl/requests", "request_type=anything"),

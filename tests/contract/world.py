@@ -24,6 +24,7 @@ from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector, disable_connector
 from playbooks.models import Connector, RuleSetVersion, Version
 from playbooks.rules import Rule
+from runs import asking
 from runs import services as runs
 from runs.jobs import perform_task
 from runs.leases import Lease
@@ -41,6 +42,7 @@ PERMIT_WITH_FORM = {
     "payload_schema": {"type": "object", "properties": {"name": {"type": "string"}}},
 }
 LOOKS = steps({"id": "look", "role": "agent:lookout"}, id="looks")
+STUCK = steps({"id": "weigh", "role": "agent:validator", "on_exhausted": "INCIDENT"}, id="weighs")
 PAYS = steps({"id": "pay", "role": "svc:finance", "call": "tests.charge"}, id="pays")
 
 # Who comes ------------------------------------------------------------------------------------------------
@@ -61,6 +63,7 @@ class World:
     asked: ActionRequest  # of a human step, open
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
+    incident: Task  # waits for an operator
     connector: Connector
     disabled_connector: Connector
     key: ApiKey  # the agent's
@@ -95,6 +98,7 @@ def build() -> World:
     users = _users()
     published(PERMIT_WITH_FORM)
     published(LOOKS)
+    incident = _incident(users["agent"])
     approved = _approved_in_mid_task(users["agent"], users["liaison"])
     decided, asked, claimed_ = [_asked(users["agent"]) for _ in range(3)]
     decide(request_id=decided.pk, actor=users["liaison"], outcome="PASS", reason=f"sound, {CANARY}")
@@ -117,6 +121,7 @@ def build() -> World:
         asked=asked,
         claimed=claimed_,
         decided=decided,
+        incident=incident,
         connector=connectors[0],
         disabled_connector=connectors[1],
         key=key,
@@ -182,14 +187,23 @@ def _asked(by: User) -> ActionRequest:
     return ActionRequest.objects.get(run=run)
 
 
-def _approved_in_mid_task(asking: User, deciding: User) -> Lease:
+def _approved_in_mid_task(holder: User, deciding: User) -> Lease:
     started(PERMIT_WITH_FORM, payload={"name": CANARY})
-    lease = claimed(asking)
+    lease = claimed(holder)
     request_id, _ = asking.request_approval(
-        task_id=lease.task.pk, token=lease.token, actor=asking, reason=f"Shall I? {CANARY}", role=LIAISON_ROLE
+        task_id=lease.task.pk, token=lease.token, actor=holder, reason=f"Shall I? {CANARY}", role=LIAISON_ROLE
     )
     decide(request_id=request_id, actor=deciding, outcome="PASS")
     return lease
+
+
+def _incident(by: User) -> Task:
+    started(STUCK, payload={"name": CANARY})
+    lease = claimed(by)
+    runs.fail_task(
+        task_id=lease.task.pk, actor=by, token=lease.token, error_type="Broken", message=CANARY, retryable=False
+    )
+    return Task.objects.get(pk=lease.task.pk)
 
 
 def _paid() -> None:
