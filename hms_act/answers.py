@@ -43,10 +43,17 @@ class Task:
     arguments: Json = field(default_factory=dict)
     options: tuple[str, ...] = ()  # outcomes besides PASS and FAIL
     input: Any = None
+    item: Any = None  # of the foreach step around it
     payload: Json = field(default_factory=dict)
     data: Json = field(default_factory=dict)
     approval: Json = field(default_factory=dict)  # the answer to what was asked in mid-task: outcome, by, reason
     deadline: datetime | None = None
+    error_type: str = ""
+    error_message: str = ""
+    retry_reason: str = ""  # why it is (not) tried again
+    resolution: str = ""  # of an incident: retry, skip, fail or closed; "" while it waits for an operator
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
     token: str = field(default="", repr=False)
     fence: int | None = None
     expires_at: datetime | None = None
@@ -85,10 +92,17 @@ class Task:
             arguments=arguments,
             options=tuple(answer.get("options") or ()),
             input=answer.get("input"),
+            item=answer.get("item"),
             payload=answer.get("payload") or {},
             data=answer.get("data") or {},
             approval=answer.get("approval") or {},
             deadline=moment(answer.get("deadline")),
+            error_type=str(answer.get("error_type") or ""),
+            error_message=str(answer.get("error_message") or ""),
+            retry_reason=str(answer.get("retry_reason") or ""),
+            resolution=str(answer.get("resolution") or ""),
+            created_at=moment(answer.get("created_at")),
+            ended_at=moment(answer.get("ended_at")),
             token=str(lease.get("token") or ""),
             fence=lease.get("fence"),
             expires_at=expires_at,
@@ -132,6 +146,9 @@ class Run:
     current_steps: tuple[str, ...] = ()
     payload: Json = field(default_factory=dict)
     steps: Json = field(default_factory=dict)
+    incidents: tuple[Json, ...] = ()  # of each: task, step, path, reason
+    parent_run: int | None = None
+    child_runs: tuple[Json, ...] = ()  # of each: run_id, path, status
     log: tuple[Json, ...] = ()
     etag: str = field(default="", repr=False)
     raw: Json = field(default_factory=dict, repr=False)
@@ -151,6 +168,9 @@ class Run:
             current_steps=tuple(answer.get("current_steps") or ()),
             payload=answer.get("payload") or {},
             steps=answer.get("steps") or {},
+            incidents=tuple(answer.get("incidents") or ()),
+            parent_run=answer.get("parent_run"),
+            child_runs=tuple(answer.get("child_runs") or ()),
             log=tuple(answer.get("log") or ()),
             etag=etag,
             raw=answer,

@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_run_commands(command)
     _add_task_commands(command)
+    _add_incident_commands(command)
     _add_request_commands(command)
     _add_access_commands(command)
     _add_playbook_commands(subparsers, after)
@@ -92,6 +93,13 @@ def _add_run_commands(command: AddCommand) -> None:
     help = "Show a run: its steps and its log; or a request: what it asks."
     adding = command("show", commands.show, help)
     adding.add_argument("what", type=_run_or_request, metavar="RUN|REQUEST")
+    adding = command("signal", commands.signal, "Send a run a signal.")
+    adding.add_argument("run", type=int, metavar="RUN")
+    adding.add_argument("name", metavar="NAME", help="as the playbook writes it")
+    adding.add_argument("--data", metavar="JSON|@FILE", help="the output of the step that waits for it")
+    adding = command("terminate", commands.terminate, "End a run at once, and undo nothing.")
+    adding.add_argument("run", type=int, metavar="RUN")
+    adding.add_argument("--reason", required=True, help="why")
 
 
 def _add_task_commands(command: AddCommand) -> None:
@@ -103,6 +111,18 @@ def _add_task_commands(command: AddCommand) -> None:
     adding.add_argument("--outcome", required=True, help="PASS, FAIL, or an option of the step")
     adding.add_argument("--note", default="", help="why")
     adding.add_argument("--output", metavar="JSON|@FILE", help="what later steps see")
+
+
+def _add_incident_commands(command: AddCommand) -> None:
+    adding = command("incidents", commands.incidents, "List the steps that wait for an operator.")
+    adding.add_argument("--run", type=int, metavar="RUN", help="of this run alone")
+    adding.add_argument("--role", metavar="ROLE", help="of this role alone")
+    adding = command("resolve", commands.resolve, "Resolve an incident.")
+    adding.add_argument("task", type=int, metavar="TASK")
+    help = "try it again, go on as if it had passed, or let it fail"
+    adding.add_argument("resolution", choices=commands.RESOLVED, help=help)
+    adding.add_argument("--reason", required=True, help="why")
+    adding.add_argument("--output", metavar="JSON|@FILE", help="of a step that is skipped: what later steps see")
 
 
 def _add_request_commands(command: AddCommand) -> None:

@@ -124,6 +124,21 @@ class Client:
         if_match = if_match or _etag(run)
         return self._change("PATCH", path, _told(reason=reason), if_match=if_match).parsed(Run.from_answer)
 
+    def terminate_run(self, run: int | Run, *, reason: str, if_match: str = "") -> Run:
+        """End a run at once; nothing is undone. Given the `Run` that was read: raises StaleRevision."""
+        path = _path("acts", "runs", _number(run), "terminate")
+        answer = self._change("PATCH", path, {"reason": reason}, if_match=if_match or _etag(run))
+        return answer.parsed(Run.from_answer)
+
+    def send_signal(self, run: int | Run, name: str, data: Any = None, *, idempotency_key: str | None = None) -> Run:
+        """Tell a run that something has happened, in whatever state it is by now. `data` is the output of the step
+        that waits for the signal; with none waiting, the signal is kept for the next that does.
+
+        With an `idempotency_key` of your own, a signal repeated by another process is still one.
+        """
+        path = _path("acts", "runs", _number(run), "signals", name)
+        return self._change("POST", path, _given(data=data), key=idempotency_key).parsed(Run.from_answer)
+
     def wait_for_run(self, run_id: int, *, timeout: float | None = None) -> Run:
         """The run once it has ended. Raises TimeoutError after `timeout` seconds; the run goes on."""
         end = time.monotonic() + timeout if timeout is not None else None
@@ -228,6 +243,17 @@ class Client:
     def task(self, task_id: int) -> Task:
         answer = self._get(_path("acts", "tasks", task_id))
         return answer.parsed(lambda said: Task.from_answer(said, etag=answer.etag))
+
+    def resolve_incident(
+        self, task: int | Task, resolution: str, *, reason: str, output: Any = None, if_match: str = ""
+    ) -> Task:
+        """`retry` tries an incident again, `skip` goes on as if it had passed (with `output`), `fail` lets it fail.
+
+        Given the `Task` that was read: raises StaleRevision if somebody has resolved it since.
+        """
+        body = {"resolution": resolution, "reason": reason, **_given(output=output)}
+        path = _path("acts", "tasks", _number(task), "resolve")
+        return self._change("POST", path, body, if_match=if_match or _etag(task)).parsed(Task.from_answer)
 
     # --- playbooks
 

@@ -26,6 +26,7 @@ from hms_act.state import State
 from hms_act.text import plain, table
 
 DONE, REFUSED = 0, 1
+RESOLVED = {"retry": "tried again", "skip": "left out", "fail": "let fail"}
 
 
 class UsageError(Exception):
@@ -61,6 +62,34 @@ def run(session: Session, args: argparse.Namespace) -> Shown:
     ended = session.client.wait_for_run(started.id)
     code = DONE if ended.status == "completed" else REFUSED
     return Shown(f"Run {ended.id}: {plain(ended.status)}", dict(ended.raw), code)
+
+
+def terminate(session: Session, args: argparse.Namespace) -> Shown:
+    run = session.client.terminate_run(args.run, reason=args.reason)
+    return Shown(f"Run {run.id}: {plain(run.status)}", dict(run.raw))
+
+
+def signal(session: Session, args: argparse.Namespace) -> Shown:
+    data = _json_argument(args.data) if args.data is not None else None
+    run = session.client.send_signal(args.run, args.name, data)
+    return Shown(f"Run {run.id}: {plain(args.name)} was sent; {plain(run.status)}", dict(run.raw))
+
+
+def incidents(session: Session, args: argparse.Namespace) -> Shown:
+    tasks = list(session.client.tasks(status="incident", unresolved=True, run=args.run, role=args.role))
+    rows = [(one.id, one.run_id, one.path, _minute(one.ended_at), _fault(one)) for one in tasks]
+    text = table(("TASK", "RUN", "WHERE", "SINCE (UTC)", "WHY"), rows) if rows else "Nothing waits for an operator"
+    return Shown(text, [dict(one.raw) for one in tasks])
+
+
+def _fault(task: Task) -> str:
+    return ": ".join(part for part in (task.error_type, task.error_message) if part) or task.retry_reason
+
+
+def resolve(session: Session, args: argparse.Namespace) -> Shown:
+    output = _json_argument(args.output) if args.output is not None else None
+    task = session.client.resolve_incident(args.task, args.resolution, reason=args.reason, output=output)
+    return Shown(f"Task {task.id}: {RESOLVED[args.resolution]}", dict(task.raw))
 
 
 def claim(session: Session, args: argparse.Namespace) -> Shown:
@@ -234,17 +263,27 @@ def _compact(value: Any) -> str:
 
 def _run_text(found: Run) -> str:
     version = f" v{found.version}" if found.version is not None else ""
+    of = f" (started by run {found.parent_run})" if found.parent_run is not None else ""
     steps = [
-        (name, step.get("status"), step.get("outcome"), _count(step.get("attempts")))
+        (name, step.get("status"), step.get("outcome") or _items(step.get("items")), _count(step.get("attempts")))
         for name, step in found.steps.items()
     ]
+    stuck = [(one.get("task"), one.get("path"), one.get("reason")) for one in found.incidents]
+    children = [(one.get("run_id"), one.get("path"), one.get("status")) for one in found.child_runs]
     log = [(line.get("t"), line.get("step"), line.get("status")) for line in found.log]
-    parts = [f"Run {found.id}: {plain(found.playbook)}{version}, {plain(found.status)}"]
-    if steps:
-        parts.append(table(("STEP", "STATUS", "OUTCOME", "ATTEMPTS"), steps))
-    if log:
-        parts.append(table(("TIME", "STEP", "STATUS"), log))
-    return "\n\n".join(parts)
+    tables = (
+        (("STEP", "STATUS", "OUTCOME", "ATTEMPTS"), steps),
+        (("INCIDENT", "WHERE", "WHY"), stuck),
+        (("CHILD RUN", "WHERE", "STATUS"), children),
+        (("TIME", "STEP", "STATUS"), log),
+    )
+    heading = f"Run {found.id}: {plain(found.playbook)}{version}, {plain(found.status)}{of}"
+    return "\n\n".join([heading, *(table(header, rows) for header, rows in tables if rows)])
+
+
+def _items(states: Any) -> str:
+    """Of a step inside a foreach step: how many items stand where."""
+    return ", ".join(f"{count} {state}" for state, count in states.items()) if isinstance(states, dict) else ""
 
 
 def _count(attempts: Any) -> Any:

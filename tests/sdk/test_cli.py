@@ -125,6 +125,84 @@ def test_what_others_wrote_cannot_move_the_cursor_or_reorder_the_line(wire, caps
 # --- tasks
 
 
+def test_show_tells_items_incidents_and_child_runs(wire, capsys):
+    line = {"status": "incident", "outcome": None, "attempts": 1, "items": {"completed": 3, "incident": 1}}
+    incident = {"task": 31, "step": "a", "path": "each[1]/a", "reason": "Broken: it is broken"}
+    started = {"run_id": 9002, "path": "sub", "status": "running"}
+    more = {"steps": {"a": line}, "incidents": [incident], "parent_run": 8, "child_runs": [started]}
+    wire.answers("GET /acts/runs/9001", Answer(200, {**RUN, **more}))
+
+    assert main(["show", "9001"]) == 0
+
+    out = capsys.readouterr().out
+    assert "running (started by run 8)" in out
+    assert "3 completed, 1 incident" in out
+    assert "31        each[1]/a  Broken: it is broken" in out
+    assert "9002       sub    running" in out
+
+
+# --- what stops a run, moves it, and puts it right
+
+
+def test_terminate_ends_a_run_with_a_reason(wire, capsys):
+    wire.answers("PATCH /acts/runs/9001/terminate", Answer(200, {"run_id": 9001, "status": "terminated"}))
+
+    assert main(["terminate", "9001", "--reason", "a mistake"]) == 0
+
+    assert wire.heard[0].body == {"reason": "a mistake"}
+    assert capsys.readouterr().out == "Run 9001: terminated\n"
+
+
+def test_signal_sends_what_is_given(wire, capsys):
+    wire.always("POST /acts/runs/9001/signals/paid", Answer(200, {"run_id": 9001, "status": "running"}))
+
+    assert main(["signal", "9001", "paid", "--data", '{"amount": "40.00"}']) == 0
+    assert main(["signal", "9001", "paid"]) == 0
+
+    assert [heard.body for heard in wire.heard] == [{"data": {"amount": "40.00"}}, {}]
+    assert capsys.readouterr().out.splitlines()[0] == "Run 9001: paid was sent; running"
+
+
+STUCK = task_body(
+    status="incident",
+    path="each[1]/AI-Screen",
+    ended_at="2024-06-01T12:00:00Z",
+    error_type="Timeout",
+    error_message="No answer.",
+)
+
+
+def test_incidents_lists_what_waits_for_an_operator(wire, capsys):
+    wire.answers("GET /acts/tasks", Answer(200, {"results": [STUCK], "next": None}))
+
+    assert main(["incidents", "--run", "9001", "--role", "agent:validator"]) == 0
+
+    query = {"status": "incident", "unresolved": "true", "run": "9001", "role": "agent:validator"}
+    assert wire.heard[0].query == query
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["TASK", "RUN", "WHERE", "SINCE", "(UTC)", "WHY"]
+    told = ["31", "9001", "each[1]/AI-Screen", "2024-06-01 12:00", "Timeout: No answer."]
+    assert [cell.strip() for cell in line.split("  ") if cell] == told
+
+
+def test_no_incident_says_so(wire, capsys):
+    wire.answers("GET /acts/tasks", Answer(200, {"results": [], "next": None}))
+
+    assert main(["incidents"]) == 0
+
+    assert capsys.readouterr().out == "Nothing waits for an operator\n"
+
+
+@pytest.mark.parametrize(("how", "said"), [("retry", "tried again"), ("skip", "left out"), ("fail", "let fail")])
+def test_resolve_puts_an_incident_right(wire, capsys, how, said):
+    wire.answers("POST /acts/tasks/31/resolve", Answer(200, STUCK))
+
+    assert main(["resolve", "31", how, "--reason", "by hand"]) == 0
+
+    assert wire.heard[0].body == {"resolution": how, "reason": "by hand"}
+    assert capsys.readouterr().out == f"Task 31: {said}\n"
+
+
 def test_next_claims_a_task_and_complete_ends_it_in_another_process_without_a_token(wire, capsys, state):
     wire.answers("POST /acts/tasks/next", claimed())
     wire.answers("POST /acts/tasks/31/complete", Answer(200, task_body()))
@@ -522,6 +600,10 @@ def test_a_server_that_does_not_answer_as_hms_act_is_unreachable(wire, capsys, a
         (["show", "abc"], "argument RUN|REQUEST: 'abc' is neither the number of a run nor the id of a request, har_…"),
         (["approve", "9001"], "argument REQUEST: '9001' is not the id of a request, har_…"),
         (["reject", "har_/../9001", "--reason", "x"], "'har_/../9001' is not the id of a request, har_…"),
+        (["terminate", "9001"], "the following arguments are required: --reason"),
+        (["resolve", "31", "skip"], "the following arguments are required: --reason"),
+        (["resolve", "31", "ignore", "--reason", "x"], "invalid choice: 'ignore'"),
+        (["resolve", "31", "skip", "--reason", "x", "--output", "{"], "{ is not JSON"),
         (["complete", "31"], "the following arguments are required: --outcome"),
         (["reject", "har_1"], "the following arguments are required: --reason"),
         (["run", "p", "--label", "east"], "'east' is not KEY=VALUE"),

@@ -81,6 +81,30 @@ CALLS = [  # what is called, what is sent (method and path, body), what is answe
         {"token": "t"},
         {"expires_at": in_seconds(60)},
     ),
+    (
+        lambda c: c.terminate_run(9001, reason="a mistake"),
+        "PATCH /acts/runs/9001/terminate",
+        {"reason": "a mistake"},
+        {"run_id": 9001, "status": "terminated"},
+    ),
+    (
+        lambda c: c.send_signal(9001, "paid", {"amount": "40.00"}),
+        "POST /acts/runs/9001/signals/paid",
+        {"data": {"amount": "40.00"}},
+        {"run_id": 9001, "status": "running"},
+    ),
+    (
+        lambda c: c.send_signal(9001, "paid"),
+        "POST /acts/runs/9001/signals/paid",
+        {},
+        {"run_id": 9001, "status": "running"},
+    ),
+    (
+        lambda c: c.resolve_incident(31, "skip", reason="by hand", output={"n": 1}),
+        "POST /acts/tasks/31/resolve",
+        {"resolution": "skip", "reason": "by hand", "output": {"n": 1}},
+        task_body(),
+    ),
     (lambda c: c.create_playbook({"id": "p"}), "POST /acts/playbooks", {"id": "p"}, PLAYBOOK),
     (lambda c: c.add_version("p", {"id": "p"}), "POST /acts/playbooks/p/versions", {"id": "p"}, VERSION),
     (lambda c: c.publish_version("p", 1), "POST /acts/playbooks/p/versions/1/publish", {}, VERSION),
@@ -429,6 +453,40 @@ def test_a_run_that_was_read_is_cancelled_as_it_was_read(wire, client):
     client.cancel_run(read.id)
 
     assert [heard.headers.get("if-match") for heard in wire.heard[1:]] == ['"3"', None]
+
+
+def test_what_was_read_is_terminated_and_resolved_as_it_was_read_and_signalled_whatever_it_is(wire, client):
+    body = {"run_id": 9001, "status": "running"}
+    wire.answers("GET /acts/runs/9001", Answer(200, body, {"ETag": '"4"'}))
+    wire.answers("GET /acts/tasks/31", Answer(200, task_body(), {"ETag": '"1-incident"'}))
+    wire.answers("PATCH /acts/runs/9001/terminate", problem(409, "stale_revision"))
+    wire.answers("POST /acts/tasks/31/resolve", problem(409, "stale_revision"))
+    wire.answers("POST /acts/runs/9001/signals/paid", Answer(200, body))
+    run, task = client.run(9001), client.task(31)
+
+    with pytest.raises(StaleRevision):
+        client.terminate_run(run, reason="over")
+    with pytest.raises(StaleRevision):
+        client.resolve_incident(task, "retry", reason="mended")
+    client.send_signal(run, "paid", idempotency_key="payment-7")
+
+    terminate, resolve, signal = wire.heard[2:]
+    assert (terminate.headers["if-match"], resolve.headers["if-match"]) == ('"4"', '"1-incident"')
+    assert "if-match" not in signal.headers
+    assert signal.headers["idempotency-key"] == "payment-7"
+
+
+def test_a_run_tells_its_incidents_and_the_runs_around_it(wire, client):
+    incident = {"task": 31, "step": "a", "path": "each[1]/a", "reason": "Broken"}
+    started = {"run_id": 9002, "path": "sub", "status": "running"}
+    body = {"run_id": 9001, "status": "running", "incidents": [incident], "parent_run": 8, "child_runs": [started]}
+    wire.answers("GET /acts/runs/9001", Answer(200, body))
+    wire.answers("GET /acts/tasks/31", Answer(200, task_body(item={"n": 1}, resolution="skip", error_type="Broken")))
+
+    run, task = client.run(9001), client.task(31)
+
+    assert (run.incidents, run.parent_run, run.child_runs) == ((incident,), 8, (started,))
+    assert (task.item, task.resolution, task.error_type) == ({"n": 1}, "skip", "Broken")
 
 
 def test_a_version_that_was_read_is_published_as_it_was_read(wire, client):
