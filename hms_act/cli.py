@@ -120,7 +120,7 @@ def _add_incident_commands(command: AddCommand) -> None:
     adding = command("resolve", commands.resolve, "Resolve an incident.")
     adding.add_argument("task", type=int, metavar="TASK")
     help = "try it again, go on as if it had passed, or let it fail"
-    adding.add_argument("resolution", choices=commands.RESOLVED, help=help)
+    adding.add_argument("resolution", choices=list(commands.RESOLVED), help=help)
     adding.add_argument("--reason", required=True, help="why")
     adding.add_argument("--output", metavar="JSON|@FILE", help="of a step that is skipped: what later steps see")
 
