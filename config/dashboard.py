@@ -128,9 +128,8 @@ def _of_operators(user: Any, now: datetime) -> list[Tile]:
 
 
 def _incidents() -> Tile:
-    waiting = Task.objects.filter(state=TaskState.INCIDENT).exclude(run__state__in=ENDED_RUNS).count()
-    link = _list("runs_task", state__exact=TaskState.INCIDENT)
-    return Tile("Incidents", str(waiting), "tasks that wait for an operator", link, _if(waiting))
+    waiting = Task.objects.unresolved().count()
+    return Tile("Incidents", str(waiting), "steps that wait for an operator", _list("runs_incident"), _if(waiting))
 
 
 def _workers(now: datetime) -> Tile:

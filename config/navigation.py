@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from approvals import inbox
+from runs import incidents
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Operations",
         (
+            Entry("Incidents", "emergency_home", "runs.incident", badge=incidents.badge),
             Entry("Tasks", "checklist", "runs.task"),
             Entry("Effects", "bolt", "runs.effect"),
             Entry("Housekeeping", "schedule", "django_q.schedule"),

@@ -13,10 +13,11 @@ from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import action, display
@@ -25,11 +26,13 @@ from audit.admin import NewestPages
 from audit.shown import as_text, made_visible
 from config.admin import EvidenceAdmin
 from playbooks.models import Playbook, Version
-from runs import admin_views
+from runs import admin_views, incident_views
 from runs.admin_views import reader, run_url
-from runs.models import ENDED_RUNS, OPEN_TASKS, Effect, Run, RunState, Task, TaskState
+from runs.models import ENDED_RUNS, JOINED_KINDS, OPEN_TASKS, Effect, Incident, Run, RunState, Task, TaskState
+from runs.steps_shown import RESOLVED
 from runs.timeline import seconds_in_words
 
+HEAVY = ("parent__input", "parent__output")  # what a list or a page of a run shows nothing of
 LARGEST_ROW_NUMBER = 2**63 - 1
 RUN_COLOURS = {
     RunState.QUEUED: "info",
@@ -180,15 +183,18 @@ class RunAdmin(SeenByRow):
         css = {"all": ("hms_act/pages.css", "audit/evidence.css")}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        step = Task.objects.filter(run=OuterRef("pk"), state__in=OPEN_TASKS).order_by("id").values("step")[:1]
-        seen = Run.objects.visible_to(request.user).select_related("version__playbook", "started_by")
-        return seen.annotate(open_step=Subquery(step)).defer("version__document", "position")
+        leaves = Task.objects.filter(run=OuterRef("pk"), state__in=OPEN_TASKS).exclude(kind__in=JOINED_KINDS)
+        step = leaves.order_by("id").values("step")[:1]
+        seen = Run.objects.visible_to(request.user).select_related("version__playbook", "started_by", "parent")
+        return seen.annotate(open_step=Subquery(step)).defer("version__document", "position", *HEAVY)
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
         own = [
             path("start/<str:slug>/", view(self.start_one), name="runs_run_start_one"),
             path("<int:run_id>/cancel/", view(self.cancel), name="runs_run_cancel"),
+            path("<int:run_id>/terminate/", view(self.terminate), name="runs_run_terminate"),
+            path("<int:run_id>/signal/", view(self.signal), name="runs_run_signal"),
         ]
         return [*own, *super().get_urls()]
 
@@ -201,6 +207,12 @@ class RunAdmin(SeenByRow):
 
     def cancel(self, request: HttpRequest, run_id: int) -> HttpResponse:
         return admin_views.cancel_page(request, self, self.find(request, str(run_id)))
+
+    def terminate(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        return admin_views.terminate_page(request, self, self.find(request, str(run_id)))
+
+    def signal(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        return admin_views.signal_page(request, self, self.find(request, str(run_id)))
 
     @action(description="Start a run", url_path="start", icon="play_arrow", permissions=["start"])
     def start(self, request: HttpRequest) -> HttpResponse:
@@ -260,8 +272,9 @@ class TaskAdmin(SeenByRow):
     fieldsets = (
         ("Task", {"fields": ("in_run", "shown_step", "path", "attempt", "kind", "role", "shown_state", "priority")}),
         ("Who", {"fields": ("holder_name", "credential", "holder", "fence", "lease_losses")}),
+        ("Given", {"fields": ("shown_input", "shown_item")}),
         ("Answer", {"fields": ("shown_outcome", "shown_note", "shown_output", "shown_approval")}),
-        ("Fault", {"fields": ("shown_fault", "shown_retry")}),
+        ("Fault", {"fields": ("shown_fault", "shown_retry", "shown_resolution")}),
         ("Times (UTC)", {"fields": ("created", "ready", "claimed", "lease_ends", "next_look", "ended")}),
     )
 
@@ -270,7 +283,7 @@ class TaskAdmin(SeenByRow):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         seen = Task.objects.visible_to(request.user).select_related("assignee")
-        return seen.defer("output", "approval") if _is_list(request) else seen
+        return seen.defer("input", "item", "output", "approval") if _is_list(request) else seen
 
     def numbered(self, rows: QuerySet[Any], number: int) -> QuerySet[Any]:
         return rows.filter(Q(pk=number) | Q(run=number))
@@ -303,6 +316,20 @@ class TaskAdmin(SeenByRow):
     def shown_note(self, task: Task) -> str:
         return made_visible(task.note)
 
+    @admin.display(description="input")
+    def shown_input(self, task: Task) -> SafeString | None:
+        return None if task.input is None else block(task.input)
+
+    @admin.display(description="item")
+    def shown_item(self, task: Task) -> SafeString | None:
+        return None if task.item is None else block(task.item)
+
+    @admin.display(description="resolved")
+    def shown_resolution(self, task: Task) -> str | None:
+        if task.resolved_at is None:
+            return None
+        return f"{RESOLVED[task.resolution]} {task.resolved_at:%Y-%m-%d %H:%M:%S} UTC"
+
     @admin.display(description="output")
     def shown_output(self, task: Task) -> SafeString | None:
         return None if task.output is None else block(task.output)
@@ -314,7 +341,7 @@ class TaskAdmin(SeenByRow):
 
     @admin.display(description="fault")
     def shown_fault(self, task: Task) -> str:
-        return ": ".join(made_visible(part) for part in (task.error_type, task.error_message) if part)
+        return made_visible(task.fault)
 
     @admin.display(description="tried again?")
     def shown_retry(self, task: Task) -> str:
@@ -350,6 +377,70 @@ class TaskAdmin(SeenByRow):
 
 def _is_list(request: HttpRequest) -> bool:
     return request.path == reverse("admin:runs_task_changelist")
+
+
+# Incidents ------------------------------------------------------------------------------------------------
+
+WHY_SHOWN = 200  # characters of a fault in the list
+
+
+@admin.register(Incident)
+class IncidentAdmin(SeenByRow):
+    """What waits for an operator, newest first; each leads to the page on which it is resolved."""
+
+    list_display = ("where", "in_run", "playbook", "role", "why", "since")
+    list_display_links = ("where",)
+    list_filter = (ByPlaybookOfRun, ByRole)
+    search_fields = ("pk",)
+    search_help_text = "The number of a task or of a run"
+    ordering = ("-id",)
+
+    class Media:
+        css = {"all": ("hms_act/pages.css", "audit/evidence.css")}
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return reader(request).has_perm("runs.view") or reader(request).has_perm("runs.control")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        seen = Incident.objects.visible_to(request.user).select_related("run__version__playbook", "run__started_by")
+        return seen.defer("run__version__document", "run__position", "run__payload")
+
+    def numbered(self, rows: QuerySet[Any], number: int) -> QuerySet[Any]:
+        return rows.filter(Q(pk=number) | Q(run=number))
+
+    def get_urls(self) -> list[Any]:
+        resolve = self.admin_site.admin_view(self.resolve)
+        own = [path("<int:task_id>/resolve/", resolve, name="runs_incident_resolve")]
+        return [*own, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:runs_incident_resolve", args=[self.find(request, object_id).pk]))
+
+    def resolve(self, request: HttpRequest, task_id: int) -> HttpResponse:
+        return incident_views.resolve_page(request, self, task_id)
+
+    @admin.display(description="where")
+    def where(self, incident: Incident) -> str:
+        return made_visible(incident.path)
+
+    @admin.display(description="run")
+    def in_run(self, incident: Incident) -> SafeString:
+        return run_link(incident.run_id)
+
+    @admin.display(description="playbook")
+    def playbook(self, incident: Incident) -> str:
+        version = incident.run.version
+        return f"{made_visible(str(version.playbook))} v{version.number}"
+
+    @admin.display(description="why")
+    def why(self, incident: Incident) -> str:
+        return Truncator(made_visible(incident.fault or incident.retry_reason)).chars(WHY_SHOWN)
+
+    @admin.display(description="since (UTC)")
+    def since(self, incident: Incident) -> SafeString | None:
+        return moment(incident.ended_at)
 
 
 # Housekeeping ----------------------------------------------------------------------------------------------

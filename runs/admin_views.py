@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages of runs inside the admin: look at one, cancel it, start one. Each reads, calls one service, shows."""
+"""The pages of runs inside the admin: look at one, stop it, signal it, start one. Each reads, calls one service,
+shows."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import User
-from config.admin import admin_page, confirm_page
+from config.admin import ReasonForm, admin_page, confirm_page, form_page
 from config.api import parse_json
 from config.errors import Forbidden, Refused
 from playbooks.models import Playbook, Version, VersionState
@@ -24,7 +25,8 @@ from runs.forms import form_class
 from runs.models import ENDED_RUNS, Run, RunState
 from runs.services import start_run
 from runs.shown import shown
-from runs.stopping import cancel_run
+from runs.stopping import cancel_run, terminate_run
+from runs.waits import awaited_by, send_signal
 
 MAY_CONTROL = "runs.control"
 
@@ -36,6 +38,24 @@ def reader(request: HttpRequest) -> User:
 
 def run_url(run_id: int) -> str:
     return reverse("admin:runs_run_change", args=[run_id])
+
+
+def json_of(text: str) -> Any:
+    """What somebody typed. Raises ValidationError."""
+    try:
+        return parse_json(text.encode())
+    except Refused as refusal:
+        raise forms.ValidationError(refusal.detail.replace("The body", "The text"))
+
+
+class JSONText(forms.CharField):
+    """Any JSON, or nothing, which is None."""
+
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 6, "spellcheck": "false", "class": "code"})
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        return json_of(text) if text else None
 
 
 # One run --------------------------------------------------------------------------------------------------
@@ -51,6 +71,9 @@ def run_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpResponse:
         original=run,
         shown=shown(run),
         cancel=cancelling_of(run, user),
+        terminate=terminating_of(run, user),
+        may_signal=bool(awaited_in(run)) and run.state == RunState.RUNNING,
+        may_resolve=user.has_perm(MAY_CONTROL),
         may_see_log=user.has_perm("audit.view_entry"),
         may_see_playbooks=user.has_perm("playbooks.view_playbook"),
     )
@@ -68,9 +91,21 @@ def cancelling_of(run: Run, user: User) -> Offer:
         return Offer("It is cancelled already.")
     if run.state in ENDED_RUNS:
         return Offer(f"It has ended: {run.state}.")
-    if run.started_by_id != user.pk and not user.has_perm(MAY_CONTROL):
+    if "undoing" in run.position:
+        return Offer("It has failed, and what it did is being undone.")
+    if not _controls(run, user):
         return Offer("Only who started the run, or holders of runs.control, may cancel it.")
     return Offer()
+
+
+def terminating_of(run: Run, user: User) -> Offer:
+    if run.state in ENDED_RUNS:
+        return Offer(f"It has ended: {run.state}.")
+    return Offer() if _controls(run, user) else Offer("You may not terminate it.")
+
+
+def _controls(run: Run, user: User) -> bool:
+    return run.started_by_id == user.pk or user.has_perm(MAY_CONTROL)
 
 
 def cancel_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpResponse:
@@ -87,10 +122,89 @@ def cancel_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpRespon
         back=run_url(run.pk),
         intro=(
             "Whatever waits is closed at once, open requests included. What is being worked on may still finish, "
-            "and nothing follows it. What has been done is not undone."
+            "and nothing follows it. Then each step that has a compensation is undone, the last one first."
         ),
         reason_required=False,
         danger=True,
+    )
+
+
+class TerminateForm(ReasonForm):
+    """Asks for the number of the run too, so that no other run is meant."""
+
+    number = forms.CharField(
+        label="Number of the run", widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}), max_length=20
+    )
+
+    def __init__(self, *args: Any, run: Run, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._run = run
+        self.fields["number"].help_text = f"Type {run.pk} to confirm."
+
+    def clean_number(self) -> str:
+        typed: str = self.cleaned_data["number"].strip().removeprefix("#")
+        if typed != str(self._run.pk):
+            raise forms.ValidationError(f"That is not the number of this run, which is {self._run.pk}.")
+        return typed
+
+
+def terminate_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpResponse:
+    def terminate(given: dict[str, Any]) -> str:
+        terminate_run(run_id=run.pk, actor=reader(request), reason=given["reason"])
+        return f"Run {run.pk} is terminated."
+
+    return form_page(
+        request,
+        admin,
+        lambda sent: TerminateForm(sent, run=run),
+        title=f"Terminate run {run.pk}",
+        button="Terminate the run",
+        act=terminate,
+        back=run_url(run.pk),
+        intro=(
+            "It ends at once, whatever is open in it. Who works on a task is not waited for, and what has been done is "
+            "not undone. To let work finish and have it undone, cancel the run instead."
+        ),
+        danger=True,
+    )
+
+
+def awaited_in(run: Run) -> list[str]:
+    """The names of the signals that steps of its playbook wait for."""
+    names = (awaited_by(step) for step in run.version.definition.walk())
+    return list(dict.fromkeys(name for name in names if name))
+
+
+class SignalForm(forms.Form):
+    name = forms.ChoiceField(label="Signal", widget=UnfoldAdminSelectWidget())
+    content = JSONText(
+        label="Data", required=False, help_text="JSON; the output of the step that waits for it. Or empty."
+    )
+
+    def __init__(self, *args: Any, names: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cast(forms.ChoiceField, self.fields["name"]).choices = [(name, name) for name in names]
+
+
+def signal_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpResponse:
+    def send(given: dict[str, Any]) -> str:
+        _, task = send_signal(run_id=run.pk, actor=reader(request), name=given["name"], data=given["content"])
+        if task is None:
+            return f"The signal {given['name']} is kept for the next step that waits for it."
+        return f"The signal {given['name']} was sent to {task.path}."
+
+    names = awaited_in(run)
+    if not names:
+        raise Http404
+    return form_page(
+        request,
+        admin,
+        lambda sent: SignalForm(sent, names=names),
+        title=f"Send a signal to run {run.pk}",
+        button="Send the signal",
+        act=send,
+        back=run_url(run.pk),
+        intro="Tell the run that something has happened. The step that has waited longest for it goes on.",
     )
 
 
@@ -110,10 +224,7 @@ class JSONPayloadForm(forms.Form):
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"]
-        try:
-            self.payload = parse_json(text.encode())
-        except Refused as refusal:
-            raise forms.ValidationError(refusal.detail.replace("The body", "The text"))
+        self.payload = json_of(text)
         if not isinstance(self.payload, dict):
             raise forms.ValidationError("A payload is a JSON object: begin with { and end with }.")
         return text

@@ -16,6 +16,7 @@ from runs.advance import Change, position, save_run
 from runs.inputs import Known
 from runs.models import Resolution, Run, Task
 
+COUNTED = 1000  # beyond this a count says "1000+"
 CHOICES = (Resolution.RETRY, Resolution.SKIP, Resolution.FAIL)
 
 
@@ -48,6 +49,12 @@ def resolve_incident(*, task_id: int, actor: User, resolution: str, reason: str,
     batch.write()
     wake.after_commit()
     return task
+
+
+def badge(user: User) -> str:
+    """How many incidents that this person may see wait for an operator, or nothing."""
+    count = Task.objects.visible_to(user).unresolved().order_by()[: COUNTED + 1].count()
+    return f"{COUNTED}+" if count > COUNTED else str(count or "")
 
 
 def _apply(change: Change, known: Known, task: Task, resolution: str, output: Any) -> None:

@@ -495,6 +495,21 @@ class Task(FSMModelMixin, GuardedModel):
         self._end(at)
 
 
+class IncidentManager(models.Manager["Incident"]):
+    def get_queryset(self) -> Any:
+        return TaskQuerySet(self.model, using=self._db).unresolved()
+
+
+class Incident(Task):
+    """A task that waits for an operator."""
+
+    objects = IncidentManager.from_queryset(TaskQuerySet)()  # type: ignore[misc,assignment]
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
 class Signal(models.Model):
     """Something that happened outside, told to a run by name. Kept until a step waits for it; one step gets it."""
 

@@ -93,7 +93,7 @@ def _values(model: type[Model] | None) -> Iterator[dict[str, str]]:
     content_type = ContentType.objects.get_for_model(model or apps.get_model("runs.run")).pk
     common = {"app_label": "runs", "content_type_id": str(content_type), "slug": "protest_permit"}
     for number in dict.fromkeys((pk, UNKNOWN)):
-        ids = dict.fromkeys(("object_id", "pk", "run_id"), number)
+        ids = dict.fromkeys(("object_id", "pk", "run_id", "task_id"), number)
         request_id = pk if number == pk and pk.startswith("har") else "har_000000000000"
         history = _newest_history(row) if number == pk else UNKNOWN
         shown = {"request_id": request_id.replace("_5F", "_"), "url": "nowhere", "history_id": history}

@@ -39,6 +39,13 @@ def everything(
     failed = started(steps({"id": "check", "role": "agent:validator", "retries": 2}, id="checks"))
     lease = claimed(validator)
     runs.fail_task(task_id=lease.task.pk, actor=validator, token=lease.token, error_type="Busy", message="later")
+    stuck = started(steps({"id": "weigh", "role": "agent:validator", "on_exhausted": "INCIDENT"}, id="weighs"))
+    lease = next(each for each in runs.claim_tasks(role="agent:validator", actor=validator, limit=5)
+                 if each.task.run_id == stuck.pk)  # fmt: skip
+    runs.fail_task(
+        task_id=lease.task.pk, actor=validator, token=lease.token, error_type="Broken", message="x" * 400,
+        retryable=False,
+    )  # fmt: skip
     draft, _ = playbooks.add_version(
         actor=founder(),
         playbook="protest_permit",

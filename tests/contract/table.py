@@ -22,7 +22,7 @@ from approvals.models import ActionRequest
 from audit.models import Entry
 from playbooks.models import Connector, Playbook, RuleSet, RuleSetVersion, Version
 from runs.intake import Ticket
-from runs.models import Effect, Run, Task
+from runs.models import Effect, Incident, Run, Task
 from runs.views import TICKET
 from tests.contract.world import CONNECTOR_HOST, EVERYBODY, LIAISON_ROLE, PEOPLE, World
 from tests.factories import PERMIT, founder
@@ -391,6 +391,20 @@ PAGES = [
     act_on(RuleSetVersion, lambda world: world.rules.pk, "retire", Act("POST", ADMINISTRATORS, WHY), route="<int:pk>"),
     *evidence(Run, lambda world: world.run.pk),
     act_on(Run, lambda world: world.run.pk, "cancel", Act("POST", ADMINISTRATORS, WHY), route="<int:run_id>"),
+    act_on(
+        Run,
+        lambda world: world.run.pk,
+        "terminate",
+        Act("POST", ADMINISTRATORS, lambda world, caller: {**WHY, "number": str(world.run.pk)}),
+        route="<int:run_id>",
+    ),
+    act_on(
+        Run,
+        lambda world: world.signalled.pk,
+        "signal",
+        Act("POST", ("agent", "liaison", *ADMINISTRATORS), {"name": "paid", "content": "{}"}),
+        route="<int:run_id>",
+    ),
     row("admin/runs/run/start/"),
     row(
         "admin/runs/run/start/<str:slug>/",
@@ -398,6 +412,14 @@ PAGES = [
         at="/admin/runs/run/start/looks/",
     ),
     *evidence(Task, lambda world: world.held.task.pk),
+    *evidence(Incident, lambda world: world.incident.pk),
+    act_on(
+        Incident,
+        lambda world: world.incident.pk,
+        "resolve",
+        *(Act("POST", ADMINISTRATORS, {"resolution": how, **WHY}) for how in ("retry", "skip", "fail")),
+        route="<int:task_id>",
+    ),
     *evidence(Effect, lambda world: Effect.objects.get().pk),
     *evidence(Schedule, lambda world: Schedule.objects.get().pk),
     *evidence(Entry, lambda world: Entry.objects.filter(run_id=world.run.pk).earliest("id").pk),

@@ -42,6 +42,7 @@ PERMIT_WITH_FORM = {
     "payload_schema": {"type": "object", "properties": {"name": {"type": "string"}}},
 }
 LOOKS = steps({"id": "look", "role": "agent:lookout"}, id="looks")
+PAID = steps({"id": "payment", "type": "wait", "signal": "paid"}, {"id": "thank", "role": LIAISON_ROLE}, id="is_paid")
 STUCK = steps({"id": "weigh", "role": "agent:validator", "on_exhausted": "INCIDENT"}, id="weighs")
 PAYS = steps({"id": "pay", "role": "svc:finance", "call": "tests.charge"}, id="pays")
 
@@ -64,6 +65,7 @@ class World:
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
     incident: Task  # waits for an operator
+    signalled: Run  # waits for a signal
     connector: Connector
     disabled_connector: Connector
     key: ApiKey  # the agent's
@@ -122,6 +124,7 @@ def build() -> World:
         claimed=claimed_,
         decided=decided,
         incident=incident,
+        signalled=started(PAID, payload={"name": CANARY}),
         connector=connectors[0],
         disabled_connector=connectors[1],
         key=key,

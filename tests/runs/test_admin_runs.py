@@ -169,7 +169,7 @@ def test_the_list_tells_where_each_run_stands(client_for, auditor, validator):
     assert "founder" in line
 
 
-@pytest.mark.parametrize(("path", "queries"), [(RUNS, 8), (TASKS, 8)])
+@pytest.mark.parametrize(("path", "queries"), [(RUNS, 9), (TASKS, 9)])
 def test_a_list_makes_as_many_queries_for_many_rows_as_for_one(
     client_for, auditor, path, queries, django_assert_num_queries
 ):
@@ -287,7 +287,7 @@ def test_the_page_of_a_run_makes_a_fixed_number_of_queries(
     client = client_for(auditor)
     client.get(page_of(short))
 
-    with django_assert_max_num_queries(12) as few:
+    with django_assert_max_num_queries(13) as few:
         client.get(page_of(short))
     with django_assert_num_queries(len(few)):
         client.get(page_of(several))
