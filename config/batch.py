@@ -19,10 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
 
-from django.db import DataError, connection, models
+from django.db import DEFAULT_DB_ALIAS, DataError, connection, models
 
 from config.guard import Moved
 from config.prepared import placed, rows_of
@@ -30,7 +31,8 @@ from config.prepared import placed, rows_of
 DIVISION_BY_ZERO = "22012"  # SQLSTATE
 STATEMENTS_KEPT = 500  # texts; acts have a few dozen shapes
 FEW = 4  # rows of one kind that a text holds one by one; of more, each column is one parameter, whatever their number
-# Fields whose values psycopg takes as the model holds them.
+MOST_VALUES = 900  # in one statement of SQLite, which may be built to take no more than 999
+# Fields whose values the database's driver takes as the model holds them.
 AS_THEY_ARE = (
     models.CharField, models.TextField, models.IntegerField, models.BooleanField, models.FloatField,
     models.DateTimeField, models.ForeignKey, models.BinaryField,
@@ -152,7 +154,7 @@ def _write_at_once(batch: Batch) -> None:
             values += _values_of_rows([_values_beside(row, owner) for row, owner in batch.beside])
     _execute(_statement(*_shape(batch, updates, new)), values)
     for row in (*batch.rows, *(row for row, _ in batch.beside)):
-        row._state.adding, row._state.db = False, "default"
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
 def _execute(sql: str, values: list[Any]) -> None:
@@ -346,6 +348,8 @@ def _columns(kind: type[models.Model], names: tuple[str, ...]) -> tuple[tuple[st
 
 
 def _readied(field: models.Field[Any, Any]) -> Any:
+    if isinstance(field, models.DateTimeField) and connection.vendor == "sqlite":
+        return _as_text
     if isinstance(field, AS_THEY_ARE):
         return None
     if isinstance(field, models.JSONField) and field.encoder is None:
@@ -353,8 +357,14 @@ def _readied(field: models.Field[Any, Any]) -> Any:
     return lambda value: field.get_db_prep_save(value, connection)
 
 
+# As Django writes them, without asking the field and the database each time.
+
+
+def _as_text(moment: datetime | None) -> str | None:
+    return None if moment is None else str(moment.astimezone(UTC).replace(tzinfo=None))
+
+
 def _as_json(value: Any) -> str | None:
-    """As Django writes it, and so that psycopg has nothing left to do. Only for PostgreSQL, which sees the type."""
     return None if value is None else _json(value)
 
 
@@ -372,41 +382,53 @@ def _ready(kind: type[models.Model], name: str, value: Any) -> Any:
     return value if ready is None else ready(value)
 
 
-def _prepared(kind: type[models.Model], name: str, value: Any) -> Any:
-    return _field(kind, name).get_db_prep_save(value, connection)
-
-
 # One statement for each kind ------------------------------------------------------------------------------
 
 
 def _write_in_turn(batch: Batch) -> None:
-    for kind, fields, guarded, alike in _updates(batch):
-        if _update_in_turn(kind, fields, guarded, alike) != len(alike):
-            raise Moved
-    for kind, new in _by_kind(batch.rows):
-        kind._base_manager.bulk_create(new)
-    for kind, new in _by_kind([row for row, _ in batch.beside]):
-        for row, owner in batch.beside:
-            row.pk = owner.pk
-        kind._base_manager.bulk_create(new)
+    with connection.cursor() as cursor:
+        for kind, fields, guarded, alike in _updates(batch):
+            columns = _columns(kind, fields)
+            rows = [
+                [*_values(each.row, columns), each.row.pk, *(_ready(kind, name, each.guard[name]) for name in guarded)]
+                for each in alike
+            ]
+            cursor.executemany(_update_in_turn(kind, fields, guarded), rows)
+            if cursor.rowcount != len(alike):
+                raise Moved
+        owners = {type(owner) for _, owner in batch.beside}
+        for kind, new in _by_kind(batch.rows):
+            _insert_in_turn(cursor, kind, new, told=kind in owners)
+        for kind, new in _by_kind([row for row, _ in batch.beside]):
+            for row, owner in batch.beside:
+                row.pk = owner.pk
+            _insert_in_turn(cursor, kind, new)
 
 
-def _update_in_turn(
-    kind: type[models.Model], fields: tuple[str, ...], guarded: tuple[str, ...], alike: Sequence[Update]
-) -> int:
-    """Returns how many rows were hit."""
-    if len(alike) == 1:
-        (only,) = alike
-        values = {name: getattr(only.row, name) for name in fields}
-        return kind._base_manager.filter(pk=only.row.pk, **only.guard).update(**values)
+def _insert_in_turn(cursor: Any, kind: type[models.Model], rows: Sequence[models.Model], *, told: bool = False) -> None:
+    """`told`: the database tells the numbers of the rows, which others are to stand beside."""
+    columns = _columns(kind, names := _inserted(kind, rows[0].pk is not None))
+    at_once = MOST_VALUES // len(columns)
+    for part in (rows[first : first + at_once] for first in range(0, len(rows), at_once)):
+        values = [value for row in part for value in _values(row, columns)]
+        cursor.execute(_insert_in_turn_sql(kind, names, len(part), told), values)
+        for row in part:
+            row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+            if told:
+                (row.pk,) = cursor.fetchone()
+
+
+@lru_cache(maxsize=STATEMENTS_KEPT)
+def _update_in_turn(kind: type[models.Model], fields: tuple[str, ...], guarded: tuple[str, ...]) -> str:
     is_same = "IS NOT DISTINCT FROM" if connection.vendor == "postgresql" else "IS"
     assignments = ", ".join(f"{_column(kind, name)} = %s" for name in fields)
     wanted = " AND ".join([f"{_column(kind, 'pk')} = %s", *(f"{_column(kind, name)} {is_same} %s" for name in guarded)])
-    rows = [
-        [_prepared(kind, name, getattr(each.row, _field(kind, name).attname)) for name in fields]
-        + [each.row.pk, *(_prepared(kind, name, each.guard[name]) for name in guarded)]
-        for each in alike
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(f'UPDATE "{kind._meta.db_table}" SET {assignments} WHERE {wanted}', rows)  # noqa: S608
-        return int(cursor.rowcount)
+    return f'UPDATE "{kind._meta.db_table}" SET {assignments} WHERE {wanted}'  # noqa: S608
+
+
+@lru_cache(maxsize=STATEMENTS_KEPT)
+def _insert_in_turn_sql(kind: type[models.Model], names: tuple[str, ...], count: int, told: bool) -> str:
+    columns = ", ".join(_column(kind, name) for name in names)
+    row = f"({', '.join(['%s'] * len(names))})"
+    sql = f'INSERT INTO "{kind._meta.db_table}" ({columns}) VALUES {", ".join([row] * count)}'  # noqa: S608
+    return f"{sql} RETURNING {_column(kind, 'pk')}" if told else sql

@@ -8,6 +8,7 @@ into planning it (measured: nine tenths of reading one task with its run). Both 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -109,7 +110,7 @@ class _Compiled:
         info, chosen = compiler.klass_info, compiler.klass_info["select_fields"]
         self.vendor = connection.vendor
         self.sql, self.params = placed(sql), tuple(params)
-        self.converters = compiler.get_converters([column[0] for column in compiler.select])
+        self.converters = _converters(compiler)
         self.first, self.end = chosen[0], chosen[-1] + 1
         self.model = _plain(info["model"])
         self.names = [column[0].target.attname for column in compiler.select[self.first : self.end]]
@@ -128,15 +129,32 @@ class _Compiled:
 
     def _instance(self, raw: Sequence[Any]) -> Any:
         row = list(raw)
-        for position, (converters, expression) in self.converters.items():
-            for converter in converters:
-                row[position] = converter(row[position], expression, connection)
+        for position, converter, expression in self.converters:
+            row[position] = converter(row[position], expression, connection)
         instance = _made(self.model, self.names, row[self.first : self.end])
         for one in self.related:
             one.populate(row, instance)
         for name, position in self.annotations:
             instance.__dict__[name] = row[position]
         return instance
+
+
+def _converters(compiler: Any) -> list[tuple[int, Any, Any]]:
+    """(position, converter, expression), in their order."""
+    expressions = [column[0] for column in compiler.select]
+    found = []
+    for position, (converters, expression) in compiler.get_converters(expressions).items():
+        if connection.vendor == "sqlite" and isinstance(expression.output_field, models.DateTimeField):
+            converters = [_moment]
+        found += [(position, converter, expression) for converter in converters]
+    return found
+
+
+def _moment(found: datetime | str | None, *_: Any) -> datetime | None:
+    """What SQLite keeps of a moment: sqlite3 knows it in a column, and not in an expression."""
+    if isinstance(found, str):
+        found = datetime.fromisoformat(found)
+    return None if found is None else found.replace(tzinfo=UTC)
 
 
 class _Related:
