@@ -148,11 +148,7 @@ def _ready_for_worker() -> Any:
 
 
 def service_tasks() -> due.Source:
-    return due.Source(
-        find=lambda limit: list(_ready_for_worker().values_list("pk", flat=True)[:limit]),
-        perform=perform_task,
-        oldest=lambda: _ready_for_worker().order_by("ready_at").values_list("ready_at", flat=True).first(),
-    )
+    return due.Source(waiting=_ready_for_worker, since="ready_at", perform=perform_task)
 
 
 def notices() -> due.Source:
@@ -166,7 +162,7 @@ def tick() -> int:
         seen: set[tuple[str, int]] = set()
         while True:
             acted += due.sweep()
-            fresh = [ticket for ticket in due.tickets(due.BATCH) if ticket not in seen]
+            fresh = [ticket for ticket in due.look().tickets if ticket not in seen]
             if not fresh:
                 return acted
             seen.update(fresh)
