@@ -22,6 +22,7 @@ from audit.context import coming_from
 from config import mail
 from config.crash import crash_point
 from config.errors import LeaseLost
+from config.prepared import Reading
 from playbooks import catalogue
 from playbooks.catalogue import ActionCall, Permanent, Verdict
 from runs import cluster, due
@@ -58,7 +59,7 @@ def holder() -> str:
 
 def perform_task(task_id: int) -> None:
     """Claim a service task, call its action, and report what came of it."""
-    actor = User.objects.get(username=WORKER_USERNAME)
+    (actor,) = _worker()
     claimed = claim_for_worker(task_id=task_id, actor=actor, holder=holder())
     if claimed is None:
         return
@@ -68,6 +69,9 @@ def perform_task(task_id: int) -> None:
         _call(lease, effect, actor)
     except LeaseLost:
         log.warning("task %s took longer than its lease; its result was refused", task_id)
+
+
+_worker = Reading(lambda: User.objects.filter(username=WORKER_USERNAME))
 
 
 def _call(lease: Lease, effect: Effect, actor: User) -> None:
