@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from hms_act.answers import Request, Run, Task
 from hms_act.client import JSON, YAML, Client
-from hms_act.errors import StaleRevision
+from hms_act.errors import FieldError, StaleRevision
 from hms_act.playbook import save_document
 from hms_act.state import State
 from hms_act.text import plain, table
@@ -134,9 +134,21 @@ def logout(session: Session, args: argparse.Namespace) -> Shown:
     return Shown(text, {"url": session.client.url, "logged_in": False})
 
 
+def validate(session: Session, args: argparse.Namespace) -> Shown:
+    """Nothing is stored. What would be refused is told before what is only odd."""
+    judged = session.client.validate_playbook(_file_text(args.file), content_type=_content_type(args.file))
+    lines = [
+        f"{level}: {plain(FieldError.from_answer(each))}{_in_brackets(each)}"
+        for level in ("error", "warning")
+        for each in judged.get(f"{level}s") or ()
+    ]
+    good = bool(judged.get("publishable"))
+    verdict = "It can be published." if good else "It cannot be published."
+    return Shown("\n".join([*lines, verdict]), judged, DONE if good else REFUSED)
+
+
 def push(session: Session, args: argparse.Namespace) -> Shown:
-    content_type = JSON if args.file.lower().endswith(".json") else YAML
-    document = _file_text(args.file)
+    content_type, document = _content_type(args.file), _file_text(args.file)
     playbook_id = args.id or _document_id(document, content_type) or Path(args.file).stem
     version = save_document(
         playbook_id, document, content_type=content_type, publish=not args.no_publish, client=session.client
@@ -168,6 +180,15 @@ def _file_text(name: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"cannot read {name}: {reason}") from error
+
+
+def _content_type(name: str) -> str:
+    return JSON if name.lower().endswith(".json") else YAML
+
+
+def _in_brackets(finding: Any) -> str:
+    code = FieldError.from_answer(finding).code
+    return f" [{plain(code)}]" if code else ""
 
 
 def _document_id(text: str, content_type: str) -> str:
