@@ -14,7 +14,7 @@ class ApprovalsConfig(AppConfig):
         from runs import due, performers
 
         human = performers.Performer(
-            opens=services.open_request,
+            opens=services.open_requests,
             claims=services.claim_requests,
             completes=services.complete_human_task,
             renews=services.renew_human_task,

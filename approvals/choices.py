@@ -6,8 +6,11 @@ The sentences are made by the engine that will carry them out, not by whoever wr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from approvals.models import ActionRequest, Severity
 from approvals.services import APPROVE, REJECT
@@ -15,6 +18,8 @@ from audit.shown import as_text, made_visible
 from playbooks.definition import Call, Step, StepKind
 from runs import engine
 from runs.advance import position
+from runs.inputs import Known
+from runs.models import Run, Task, TaskState
 
 SHOWN_CHARACTERS = 80  # of one argument within a sentence; the table below it shows all
 
@@ -61,21 +66,68 @@ def _choice(request: ActionRequest, key: str, label: str, fails: bool) -> Choice
         asker = made_visible(request.requester.get_username())
         told = "is told no, with your reason." if fails else "gets your answer and goes on."
         return Choice(key, label, fails, f"{asker} {told} Nothing else happens here.")
-    definition = request.run.version.definition
-    advance = engine.step_ended(definition, position(request.run), request.task.path, key)
+    run, task = request.run, request.task
+    definition, here = run.version.definition, position(run)
+    event = engine.step_rejected if fails else partial(engine.step_ended, outcome=key)
+    try:
+        advance = event(definition, here, task.path, evaluate=_Supposed(run, task, key).evaluate)
+    except _Unknown as unknown:
+        return Choice(key, label, fails, f"What follows depends on what is answered: {unknown}.")
     opens = tuple(move.step for move in advance.moves if isinstance(move, engine.Open))
-    return Choice(key, label, fails, " ".join(_sentences(advance, definition.steps, request.task.step)), opens)
+    return Choice(key, label, fails, " ".join(_sentences(advance, definition.steps, task)), opens)
 
 
-def _sentences(advance: engine.Advance, steps: tuple[Step, ...], here: str) -> Iterator[str]:
+class _Unknown(Exception):
+    """What follows is read from the answer itself."""
+
+
+class _Supposed(Known):
+    """What the run would know if this were the answer; its output is not known yet."""
+
+    def __init__(self, run: Run, task: Task, outcome: str) -> None:
+        super().__init__(run)
+        self.supposed = task
+        self.outcome = outcome
+
+    def evaluate(self, expression: str, path: str, told: Sequence[engine.Move]) -> Any:
+        if re.search(rf"\bdata\b.*{re.escape(self.supposed.step)}", expression):
+            raise _Unknown(f"`{made_visible(expression)}`")
+        return super().evaluate(expression, path, told)
+
+    def _steps(self, scope: str) -> dict[str, Any]:
+        answered = {"state": TaskState.COMPLETED, "outcome": self.outcome, "output": None}
+        return {**super()._steps(scope), self.supposed.step: answered}
+
+
+def _sentences(advance: engine.Advance, steps: tuple[Step, ...], task: Task) -> Iterator[str]:
+    said = False
     for move in advance.moves:
-        match move:
-            case engine.Open(step):
-                yield _runs_next(step)
-            case engine.Complete():
-                yield "This is the last step: the run ends completed."
-            case engine.Fail():
-                yield f"The run ends failed.{_left_out([step.id for step in steps], here)}"
+        for text in _said_of(move, steps, task):
+            said = True
+            yield text
+    if not said:
+        yield "The run goes on when the other branches have ended too."
+
+
+def _said_of(move: engine.Move, steps: tuple[Step, ...], task: Task) -> Iterator[str]:
+    match move:
+        case engine.Open(step) | engine.StartChild(step):
+            yield _runs_next(step)
+        case engine.SetTimer(step) | engine.AwaitSignal(step):
+            yield f"{made_visible(step.id)} is next: the run waits there."
+        case engine.Skip(step):
+            yield f"{made_visible(step.id)} is left out."
+        case engine.Compensate(step):
+            yield f"What {made_visible(step.id)} did is undone{_in_brackets(step.call)}, and then the run ends."
+        case engine.Close(path):
+            around = f" in {made_visible(path)}" if path else ""
+            yield f"Everything that is open{around} is closed."
+        case engine.Incident(step):
+            yield f"{made_visible(step.id)} waits for an operator."
+        case engine.Complete():
+            yield "This is the last step: the run ends completed."
+        case engine.Fail():
+            yield f"The run ends failed.{_left_out([step.id for step in steps], task.path.partition('/')[0])}"
 
 
 def _runs_next(step: Step) -> str:

@@ -50,12 +50,14 @@ from config.prepared import Param, Reading
 from playbooks.definition import StepKind
 from playbooks.payloads import payload_problems
 from runs import wake
-from runs.inputs import outputs_with, step_input
+from runs.asking import answer_asking_task, answer_human_task
+from runs.inputs import Known
 from runs.leases import Lease, hashed, new_token
 from runs.models import LOOK_AGAIN, Priority, Run, Task
-from runs.services import answer_asking_task, answer_human_task
 
 APPROVE, REJECT = "PASS", "FAIL"
+ASKED_KINDS = (StepKind.HUMAN, StepKind.GOVERNANCE)
+"""Kinds of step that an answer ends; of any other, it answers who asked in mid-task."""
 DECISION_FIELDS = (
     "state", "outcome", "decided_by", "decided_at", "response_data", "notes", "rejection_reason", "claimed_decider",
     "claim_token_hash", "claim_expires_at", "next_check_at", "updated_at",
@@ -75,12 +77,21 @@ class TokenExpired(Refused):
 # Asking ---------------------------------------------------------------------------------------------------
 
 
-def open_request(task: Task, at: datetime, batch: Batch, ended: Task | None) -> list[Line]:
-    """Ask the question of a human step, in the batch that makes its task; mail the role's members."""
+def open_requests(tasks: Sequence[Task], at: datetime, batch: Batch, known: Known) -> list[Line]:
+    """Ask the questions of steps that people answer, in the batch that makes their tasks; mail their roles."""
+    members: dict[str, list[int]] = {}
+    lines: list[Line] = []
+    for task in tasks:
+        request = _question_of(task, at, known.handed(task))
+        if task.role not in members:
+            members[task.role] = _members(task.role)
+        lines += _ask(batch, request, actor=SYSTEM, at=at, people=members[task.role])
+    return lines
+
+
+def _question_of(task: Task, at: datetime, given: Mapping[str, Any]) -> ActionRequest:
     step, run = task.definition, task.run
-    data = outputs_with(ended, run)
-    call = step.call
-    request = ActionRequest(
+    return ActionRequest(
         task=task,
         run=run,
         requester_id=run.started_by_id,
@@ -89,14 +100,7 @@ def open_request(task: Task, at: datetime, batch: Batch, ended: Task | None) -> 
         description=step.description,
         severity=step.severity,
         priority=task.priority,
-        asked={
-            "playbook": run.version.playbook.slug,
-            "version": run.version.number,
-            "version_sha256": run.version.digest,
-            "step": step.id,
-            "call": {"action": call.action, "arguments": dict(call.arguments)} if call else None,
-            "input": step_input(run, data),
-        },
+        asked=_asked(task, given),
         form=dict(step.form) if step.form else None,
         options=[{"key": o.key, "label": o.label, "ends": o.ends} for o in step.options],
         policy=policy.frozen(task.role, step.policy).as_json(),
@@ -104,7 +108,19 @@ def open_request(task: Task, at: datetime, batch: Batch, ended: Task | None) -> 
         updated_at=at,
         next_check_at=at + LOOK_AGAIN,
     )
-    return _ask(batch, request, actor=SYSTEM, at=at)
+
+
+def _asked(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the decision is about: the step of the version, its call, and what it is handed."""
+    version, call = task.run.version, task.definition.call
+    return {
+        "playbook": version.playbook.slug,
+        "version": version.number,
+        "version_sha256": version.digest,
+        "step": task.step,
+        "call": {"action": call.action, "arguments": dict(call.arguments)} if call else None,
+        "input": dict(given),
+    }
 
 
 def ask_in_mid_task(
@@ -132,15 +148,7 @@ def ask_in_mid_task(
         description=reason if len(reason) > 200 else "",
         severity=severity,
         priority=task.priority,
-        asked={
-            "playbook": run.version.playbook.slug,
-            "version": run.version.number,
-            "version_sha256": run.version.digest,
-            "step": step.id,
-            "call": {"action": step.call.action, "arguments": dict(step.call.arguments)} if step.call else None,
-            "input": step_input(run, outputs_with(None, run)),
-            "context": dict(context),
-        },
+        asked={**_asked(task, Known(run).handed(task)), "context": dict(context)},
         options=[{"key": word, "label": word, "ends": ""} for word in options],
         policy=policy.frozen(role, step.policy).as_json(),
         created_at=at,
@@ -201,9 +209,16 @@ def create_request(
     return request
 
 
-def _ask(batch: Batch, request: ActionRequest, *, actor: Any, at: datetime) -> list[Line]:
+def _members(role: str) -> list[int]:
+    return list(members_of(role).values_list("pk", flat=True))
+
+
+def _ask(
+    batch: Batch, request: ActionRequest, *, actor: Any, at: datetime, people: Sequence[int] | None = None
+) -> list[Line]:
+    """`people` are the members of its role, if they have been read already."""
     request.digest = digest(what_is_asked(request))
-    people = members_of(request.role).values_list("pk", flat=True)
+    people = _members(request.role) if people is None else people
     batch.insert(
         request, *(Notification(request=request, recipient_id=pk, purpose="asked", due_at=at) for pk in people)
     )
@@ -475,7 +490,7 @@ def _answer_task(
         "note": vote.reason,
     }
     output = masked(request, response_data) if response_data else None
-    if task.kind == StepKind.HUMAN:
+    if task.kind in ASKED_KINDS:
         return answer_human_task(**handed_on, output=output, approval=approval)
     return answer_asking_task(**handed_on, failed=failed, approval={**approval, "response_data": output})
 

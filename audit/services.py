@@ -243,9 +243,19 @@ def begin(using: str = "default") -> None:
 _try_number: ContextVar[int] = ContextVar("try_number", default=0)  # 0: outside any act
 
 
+class WantsLocks(Exception):
+    """This try has read without locks, and what it found to do needs them: `@act` tries again, contended."""
+
+
 def contended() -> bool:
     """After repeated misses an act locks the run before it reads, so that a busy run makes progress."""
     return _try_number.get() > OPTIMISTIC_TRIES
+
+
+def require_locks() -> None:
+    """Go on only in a transaction that has locked the run before it read."""
+    if not contended():
+        raise WantsLocks
 
 
 def act(denied: str, *, one_write: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -279,10 +289,13 @@ def act(denied: str, *, one_write: bool = False) -> Callable[[Callable[P, T]], C
 def _tried(service: Callable[[], T], *, one_write: bool) -> T:
     """Run the service in a transaction; again after a missed guard, or a fault that another try cures."""
     ours, started = _begins_transaction(), time.monotonic()
-    misses = faults = 0
+    misses = faults = unlocked = 0
     while True:
         try:
-            return _once(service, misses + 1, one_write=one_write)
+            return _once(service, misses + unlocked + 1, one_write=one_write)
+        except WantsLocks:
+            assert not unlocked, "the locks are there"
+            unlocked = OPTIMISTIC_TRIES
         except Moved:
             misses += 1
             if misses > OPTIMISTIC_TRIES:

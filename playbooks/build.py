@@ -193,7 +193,7 @@ _KIND_OF_MODEL = {model: kind for kind, model in schema.STEP_MODELS.items()}
 def _common(part: schema.StepPart) -> dict[str, Any]:
     """The fields that every step may have. A field left out is left to the Definition's own default."""
     names = ("title", "description", "timeout_policy", "max_minutes", "effect", "on_exhausted")
-    given = _given(part, (*names, "when", "input", "output", "compensate"))
+    given = _given(part, (*names, "when", "input", "output", "output_schema", "compensate"))
     if part.token_ttl is not None:
         given["token_ttl_seconds"] = part.token_ttl
     if part.retries is not None:

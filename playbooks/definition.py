@@ -206,6 +206,7 @@ class Step:
     when: str = ""
     input: Mapping[str, Any] | None = None
     output: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None  # JSON Schema of the result, before `output` maps it
     compensate: Call | None = None
     branches: tuple[Branch, ...] = ()
     shape: Shape | None = None  # what only steps of its kind know

@@ -14,9 +14,9 @@ from config.errors import Problem
 _FORMATS = Draft202012Validator.FORMAT_CHECKER
 
 
-def payload_problems(schema: Mapping[str, Any] | None, value: Any) -> list[Problem]:
-    """Every way in which `value` does not fit; none where the version declares no schema."""
-    return [Problem(_path(fault.absolute_path), fault.message) for fault in faults(schema, value)]
+def payload_problems(schema: Mapping[str, Any] | None, value: Any, *, name: str = "payload") -> list[Problem]:
+    """Every way in which `value`, which the caller knows as `name`, does not fit; none where nothing is declared."""
+    return [Problem(_path(name, fault.absolute_path), fault.message) for fault in faults(schema, value)]
 
 
 def faults(schema: Mapping[str, Any] | None, value: Any) -> list[ValidationError]:
@@ -27,5 +27,5 @@ def faults(schema: Mapping[str, Any] | None, value: Any) -> list[ValidationError
     return sorted(validator.iter_errors(value), key=lambda fault: list(map(str, fault.absolute_path)))
 
 
-def _path(parts: Any) -> str:
-    return ".".join(["payload", *map(str, parts)])
+def _path(name: str, parts: Any) -> str:
+    return ".".join([name, *map(str, parts)])

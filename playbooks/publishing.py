@@ -22,24 +22,10 @@ NOT_BUILT_KINDS: Mapping[StepKind, NotBuilt] = {
     StepKind.GOVERNANCE: NotBuilt(
         "run governance steps", "Let an agent or a person check the rules: a step of type `agent` or `human`."
     ),
-    StepKind.PARALLEL: NotBuilt("run parallel steps", "List the steps one after the other."),
-    StepKind.FOREACH: NotBuilt("run foreach steps", "Start one run for each item."),
-    StepKind.SWITCH: NotBuilt("run switch steps", "Write one playbook for each case, and start the right one."),
-    StepKind.WAIT: NotBuilt("run wait steps", "Let an agent or a person complete a step when it is time."),
-    StepKind.PLAYBOOK: NotBuilt("run a playbook within a playbook", "Copy its steps into this one."),
 }
 
 NOT_BUILT_FIELDS: Mapping[str, NotBuilt] = {
-    "when": NotBuilt("skip steps by a condition", "Leave `when` out; let the step itself pass where nothing is to do."),
-    "input": NotBuilt(
-        "map the input of steps", "Leave `input` out: the step gets the payload and all earlier outputs."
-    ),
-    "output": NotBuilt("map the output of steps", "Leave `output` out: the whole output is kept."),
-    "compensate": NotBuilt("undo steps by `compensate`", "Leave it out, and undo by hand or by another playbook."),
-    "on_failure": NotBuilt("go on after a failed step", "Leave `on_failure` out, or write FAIL_RUN."),
-    "on_reject": NotBuilt("go on after a rejection", "Leave `on_reject` out, or write FAIL_RUN."),
     "effect": NotBuilt("hold effects but by their key", "Leave `effect` out, or write keyed."),
-    "on_exhausted": NotBuilt("hold a step as an incident", "Leave `on_exhausted` out, or write FAIL."),
 }
 
 

@@ -362,6 +362,9 @@ class StepPart(Part):
         Mappings | None,
         Field(description="What is kept of the result: names and CEL expressions.", examples=[{"risk": "output.risk"}]),
     ] = None
+    output_schema: Annotated[
+        SchemaSubset | None, Field(description="JSON Schema of the result. One that does not fit is refused.")
+    ] = None
     retries: Retries | None = None
     timeouts: TimeoutsPart | None = None
     timeout_policy: Annotated[

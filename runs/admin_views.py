@@ -22,8 +22,9 @@ from config.errors import Forbidden, Refused
 from playbooks.models import Playbook, Version, VersionState
 from runs.forms import form_class
 from runs.models import ENDED_RUNS, Run, RunState
-from runs.services import cancel_run, start_run
+from runs.services import start_run
 from runs.shown import shown
+from runs.stopping import cancel_run
 
 MAY_CONTROL = "runs.control"
 

@@ -24,8 +24,8 @@ from config.api import TextField, TruthField, WholeField, validated
 from config.errors import Invalid, NotFound, Problem
 from config.lists import CursorPages, Moment, TrueOrFalse, WholeNumber
 from config.openapi import described, described_anew, listed
+from runs import asking, services, stopping
 from runs import described as shown
-from runs import services
 from runs.advance import deadline, locked_task
 from runs.leases import Lease
 from runs.models import OPEN_TASKS, Priority, Run, RunState, Task, TaskState
@@ -371,7 +371,7 @@ class CancelRun(Call):
     )
     def patch(self, request: Request, run_id: int) -> Response:
         given = validated(ReasonIn, request.data)
-        services.cancel_run(run_id=run_id, actor=self.actor, **given)
+        stopping.cancel_run(run_id=run_id, actor=self.actor, **given)
         return Response(RunOut(_run(request, run_id)).data)
 
 
@@ -539,7 +539,7 @@ class RequestApproval(TaskCall):
     )
     def post(self, request: Request, task_id: int) -> Response:
         given = validated(AskIn, request.data)
-        request_id, task = services.request_approval(task_id=task_id, actor=self.actor, **given)
+        request_id, task = asking.request_approval(task_id=task_id, actor=self.actor, **given)
         return Response({"request_id": request_id, "status": task.state})
 
 
@@ -559,7 +559,7 @@ class Resume(TaskCall):
     )
     def post(self, request: Request, task_id: int) -> Response:
         given = validated(TokenIn, request.data)
-        return Response(lease_json(services.resume_task(task_id=task_id, actor=self.actor, **given)))
+        return Response(lease_json(asking.resume_task(task_id=task_id, actor=self.actor, **given)))
 
 
 class ReleaseTask(TaskCall):

@@ -10,10 +10,11 @@ class RunsConfig(AppConfig):
         from accounts.access import on_access_ended
         from audit import visibility
         from audit.triggers import declare
-        from runs import due, jobs, services, timers, triggers
+        from runs import children, due, jobs, services, timers, triggers
         from runs.models import Run
 
         due.register_source("task", jobs.service_tasks())
+        due.register_source("message", children.messages())
         due.register_source("notice", jobs.notices())
         due.register_sweep(timers.look_at_tasks)
         due.register_sweep(timers.look_at_runs)

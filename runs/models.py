@@ -19,8 +19,9 @@ from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
 from config.mail import DueMail, MailState
-from playbooks.definition import Step
+from playbooks.definition import Step, StepKind
 from playbooks.models import Version
+from runs import engine
 
 
 class RunState(models.TextChoices):
@@ -53,6 +54,10 @@ class TaskState(models.TextChoices):
 
 WAITING_TASKS = (TaskState.PENDING, TaskState.AWAITING_APPROVAL, TaskState.APPROVED)  # held by nobody
 OPEN_TASKS = (*WAITING_TASKS, TaskState.RUNNING)
+HELD_KINDS = (StepKind.AGENT, StepKind.SERVICE, StepKind.GOVERNANCE)
+"""Kinds of task that somebody holds by a lease. People hold action requests; the other kinds only wait."""
+JOINED_KINDS = (StepKind.PARALLEL, StepKind.FOREACH, StepKind.SWITCH)
+"""Kinds whose task is open for as long as steps inside them are."""
 LEASE_LOSSES_ALLOWED = 5
 LOOK_AGAIN = timedelta(hours=6)
 """How far ahead `next_check_at` stands where no clock is nearer: nothing open is ever out of sight."""
@@ -86,6 +91,10 @@ class Run(FSMModelMixin, GuardedModel):
     root = models.ForeignKey(
         "self", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )  # first of its forks
+    parent = models.ForeignKey(  # the step that started it, of another run
+        "Task", models.PROTECT, null=True, blank=True, related_name="child_runs", db_index=False
+    )
+    depth = models.PositiveSmallIntegerField(default=0)  # of runs within runs
     state = FSMField(choices=RunState, default=RunState.RUNNING, protected=True)
     revision = models.PositiveIntegerField(default=0)
     position = models.JSONField(default=dict)
@@ -117,6 +126,7 @@ class Run(FSMModelMixin, GuardedModel):
             models.Index(fields=["started_by", "-id"], name="run_by_starter"),
             models.Index(fields=["next_check_at"], condition=Q(next_check_at__isnull=False), name="run_due_check"),
             models.Index(fields=["root"], condition=Q(root__isnull=False), name="run_of_root"),
+            models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="run_of_parent"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_known"),
@@ -140,8 +150,8 @@ class Run(FSMModelMixin, GuardedModel):
 
     @property
     def moves_on(self) -> bool:
-        """Whether a completed task advances this run. In a cancelling run it is recorded and advances nothing."""
-        return self.state == RunState.RUNNING
+        """Whether an ended task advances this run. In a cancelling run only what undoes does, after all else."""
+        return self.state == RunState.RUNNING or (self.state == RunState.CANCELLING and "undoing" in self.position)
 
     def audit_subject(self) -> Subject:
         version = self.version
@@ -176,6 +186,16 @@ class Run(FSMModelMixin, GuardedModel):
     def end_cancelled(self, *, at: datetime) -> None:
         self._end(at)
 
+    @transition(
+        state,
+        [RunState.QUEUED, RunState.RUNNING, RunState.PAUSING, RunState.PAUSED, RunState.CANCELLING],
+        RunState.TERMINATED,
+        custom={"action": actions.RUN_TERMINATED},
+    )
+    def terminate(self, *, at: datetime) -> None:
+        """At once: nothing is waited for, and nothing is undone."""
+        self._end(at)
+
 
 class TaskQuerySet(models.QuerySet["Task"]):
     def visible_to(self, user: Any) -> TaskQuerySet:
@@ -184,19 +204,38 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def open(self) -> TaskQuerySet:
         return self.filter(state__in=OPEN_TASKS)
 
+    def unresolved(self) -> TaskQuerySet:
+        """Incidents that wait for an operator."""
+        return self.filter(state=TaskState.INCIDENT, resolved_at__isnull=True)
+
     def ready(self) -> TaskQuerySet:
         """Claimable, soonest first. `ready_at` is set by a write, so no clock is compared."""
         return self.filter(state=TaskState.PENDING, ready_at__isnull=False).order_by("priority", "ready_at", "id")
 
 
+class Resolution(models.TextChoices):
+    """What an operator made of an incident; `closed`: its run, or the step around it, ended without it."""
+
+    RETRY = "retry"
+    SKIP = "skip"
+    FAIL = "fail"
+    CLOSED = "closed"
+
+
 class Task(FSMModelMixin, GuardedModel):
-    """One attempt at one step of a run."""
+    """One attempt at one step of a run, of whatever kind.
+
+    A step that waits (for a moment, a signal, a child run, the steps inside it) is pending until what it waits for
+    has come; nobody can claim it.
+    """
 
     run = models.ForeignKey(Run, models.PROTECT, related_name="tasks", db_index=False)
     step = models.CharField(max_length=100)
     path = models.CharField(max_length=300)  # where it stands in its run, e.g. `approve`, `check[3]/screen`
+    scope = models.CharField(max_length=300, blank=True)  # the item of a foreach step it belongs to, e.g. `check[3]`
     attempt = models.PositiveIntegerField(default=1)
-    kind = models.CharField(max_length=10)  # agent, human, service
+    tries_before = models.PositiveIntegerField(default=0)  # attempts before an operator had it tried again
+    kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in StepKind])
     role = models.CharField(max_length=110)
     by_worker = models.BooleanField(default=False)  # our worker performs it; API clients cannot claim it
     state = FSMField(choices=TaskState, default=TaskState.PENDING, protected=True)
@@ -206,6 +245,9 @@ class Task(FSMModelMixin, GuardedModel):
     stalled_at = models.DateTimeField(null=True, blank=True)  # flagged, once, by a clock that only alerts
     ready_at = models.DateTimeField(null=True, blank=True)  # set by a write: time passing makes nothing claimable
     next_check_at = models.DateTimeField(null=True)
+    wake_at = models.DateTimeField(null=True, blank=True)  # when a wait is over
+    input = models.JSONField(null=True, blank=True)  # what its step maps, or holds: items, the case
+    item = models.JSONField(null=True, blank=True)  # of the foreach step around it
 
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="tasks_held", db_index=False
@@ -228,6 +270,8 @@ class Task(FSMModelMixin, GuardedModel):
     retry_reason = models.CharField(max_length=300, blank=True)  # why it is (not) tried again, and by which rule
     retry_delay_seconds = models.FloatField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    resolution = models.CharField(max_length=10, choices=Resolution, blank=True)  # of an incident
+    resolved_at = models.DateTimeField(null=True, blank=True)
 
     objects = TaskQuerySet.as_manager()
 
@@ -247,7 +291,10 @@ class Task(FSMModelMixin, GuardedModel):
             ),
             models.Index(fields=["next_check_at"], condition=Q(next_check_at__isnull=False), name="task_due_check"),
             models.Index(fields=["assignee"], condition=Q(state=TaskState.RUNNING), name="task_held"),
-            models.Index(fields=["run", "id"], name="task_of_run"),
+            models.Index(fields=["run", "scope"], name="task_in_scope"),
+            models.Index(
+                fields=["-id"], condition=Q(state=TaskState.INCIDENT, resolved_at__isnull=True), name="task_unresolved"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -255,7 +302,7 @@ class Task(FSMModelMixin, GuardedModel):
             ),
             models.UniqueConstraint(fields=["run", "path", "attempt"], name="task_attempt_once"),
             models.CheckConstraint(condition=Q(state__in=TaskState.values), name="task_state_known"),
-            models.CheckConstraint(condition=Q(kind__in=["agent", "human", "service"]), name="task_kind_known"),
+            models.CheckConstraint(condition=Q(kind__in=[*StepKind]), name="task_kind_is_known"),
             models.CheckConstraint(
                 condition=(
                     Q(
@@ -282,8 +329,19 @@ class Task(FSMModelMixin, GuardedModel):
                 condition=~Q(state=TaskState.COMPLETED) | ~Q(outcome=""), name="task_completed_has_outcome"
             ),
             models.CheckConstraint(
-                condition=~Q(kind="human") | ~Q(state=TaskState.RUNNING),
-                name="task_people_hold_requests_not_tasks",
+                condition=Q(kind__in=HELD_KINDS) | ~Q(state=TaskState.RUNNING), name="task_held_only_if_of_held_kind"
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind__in=HELD_KINDS)
+                | ~Q(state=TaskState.COMPLETED)
+                | Q(fence__gt=0)
+                | Q(approval__isnull=False),
+                name="task_completed_by_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(resolution="", resolved_at__isnull=True)
+                | (Q(state=TaskState.INCIDENT, resolved_at__isnull=False) & ~Q(resolution="")),
+                name="task_resolved_only_if_incident",
             ),
         ]
 
@@ -296,7 +354,11 @@ class Task(FSMModelMixin, GuardedModel):
 
     @property
     def definition(self) -> Step:
-        return self.run.version.definition.step(self.step)
+        return engine.step_at(self.run.version.definition, self.path)
+
+    @property
+    def is_unresolved(self) -> bool:
+        return self.state == TaskState.INCIDENT and self.resolved_at is None
 
     def audit_subject(self) -> Subject:
         facts = {"path": self.path, "attempt": self.attempt, "fence": self.fence, "role": self.role}
@@ -353,9 +415,30 @@ class Task(FSMModelMixin, GuardedModel):
         self.retry_reason, self.retry_delay_seconds = reason, delay
         self._end(at)
 
-    @transition(state, TaskState.RUNNING, TaskState.INCIDENT, custom={"action": actions.TASK_INCIDENT})
-    def raise_incident(self, *, reason: str, at: datetime) -> None:
-        self.retry_reason = reason
+    @transition(state, OPEN_TASKS, TaskState.INCIDENT, custom={"action": actions.TASK_INCIDENT})
+    def raise_incident(
+        self, *, reason: str, at: datetime, error_type: str = "", message: str = "", answer_digest: str = ""
+    ) -> None:
+        """It cannot go on by itself, and waits for an operator."""
+        self.error_type, self.error_message, self.answer_digest = error_type, message, answer_digest
+        self.retry_reason = reason[:300]
+        self._end(at)
+
+    @transition(state, TaskState.PENDING, TaskState.COMPLETED, custom={"action": actions.TASK_COMPLETED})
+    def arrive(self, *, output: Any, at: datetime) -> None:
+        """What it waited for has come: the moment, the signal, the child run's end, the join of its branches."""
+        self.outcome, self.output = "PASS", output
+        self._end(at)
+
+    @transition(state, TaskState.PENDING, TaskState.FAILED, custom={"action": actions.TASK_FAILED})
+    def give_up(self, *, error_type: str, message: str, at: datetime) -> None:
+        """What it waited for has failed, or does not come any more; or it could not begin."""
+        self.outcome, self.error_type, self.error_message = "FAIL", error_type, message
+        self._end(at)
+
+    @transition(state, TaskState.PENDING, TaskState.SKIPPED, custom={"action": actions.TASK_SKIPPED})
+    def skip(self, *, at: datetime, output: Any = None) -> None:
+        self.output = output
         self._end(at)
 
     @transition(state, TaskState.PENDING, TaskState.AWAITING_APPROVAL, custom={"action": actions.TASK_AWAITING})
@@ -395,9 +478,54 @@ class Task(FSMModelMixin, GuardedModel):
         self.outcome, self.output, self.note = outcome, output, note
         self._end(at)
 
-    @transition(state, WAITING_TASKS, TaskState.CANCELLED, custom={"action": actions.TASK_CANCELLED})
+    @transition(state, OPEN_TASKS, TaskState.CANCELLED, custom={"action": actions.TASK_CANCELLED})
     def cancel(self, *, at: datetime) -> None:
+        """It is not needed any more. Who holds it hears `lease_lost`."""
         self._end(at)
+
+
+class Signal(models.Model):
+    """Something that happened outside, told to a run by name. Kept until a step waits for it; one step gets it."""
+
+    run = models.ForeignKey(Run, models.PROTECT, related_name="signals", db_index=False)
+    name = models.CharField(max_length=100)
+    data = models.JSONField(null=True, blank=True)
+    sent_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False)
+    sent_at = models.DateTimeField()
+    task = models.OneToOneField(Task, models.PROTECT, null=True, blank=True, related_name="signal")  # that got it
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["run", "name", "id"], condition=Q(task__isnull=True), name="signal_kept")]
+
+    def __str__(self) -> str:
+        return f"{self.name} for run {self.run_id}"
+
+
+class Word(models.TextChoices):
+    """What a run and its child have to say to each other."""
+
+    START = "start"  # to the parent's step: start your run
+    ENDED = "ended"  # to the parent's step: the run you started has ended
+    CLOSE = "close"  # to the child: the step that started you is over; your `parent_close_policy` says what follows
+
+
+class RunMessage(models.Model):
+    """A due row between a run and its child: no transaction ever locks two runs, so they cannot wait for each other."""
+
+    word = models.CharField(max_length=5, choices=Word)
+    task = models.ForeignKey(Task, models.PROTECT, related_name="messages", db_index=False)  # the parent's step
+    note = models.TextField(blank=True)  # why there is no child run
+    sent_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["sent_at"], condition=Q(done_at__isnull=True), name="message_due")]
+        constraints = [models.UniqueConstraint(fields=["task", "word"], name="message_once")]
+
+    def __str__(self) -> str:
+        return f"{self.word} of {self.task_id}"
 
 
 class EffectState(models.TextChoices):

@@ -16,14 +16,15 @@ from audit.services import Line
 from config.batch import Batch
 
 if TYPE_CHECKING:
+    from runs.inputs import Known
     from runs.leases import Lease
     from runs.models import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Performer:
-    opens: Callable[[Task, datetime, Batch, Task | None], list[Line]]
-    """(task, at, batch, the task whose end opened it) → lines: ask its question in the batch that makes it."""
+    opens: Callable[[Sequence[Task], datetime, Batch, Known], list[Line]]
+    """(tasks, at, batch, what their run knows) → lines: ask their questions in the batch that makes them."""
 
     claims: Callable[..., list[Lease]]
     """(role, actor, limit) → the oldest open questions this person may decide, claimed."""

@@ -23,29 +23,29 @@ from audit.services import SYSTEM, Actor, Line, act, contended, record, transiti
 from config import clock
 from config.batch import Batch, NextNumber
 from config.crash import crash_around_commit, crash_point
-from config.errors import Forbidden, Invalid, LeaseLost, NotFound, Problem, RoleRequired, WrongState
+from config.errors import Forbidden, Invalid, NotFound, Problem, RoleRequired, WrongState
 from config.prepared import Param, Reading
 from playbooks.definition import Definition, Step
+from playbooks.expressions import Unevaluable
 from playbooks.models import Version, VersionState
 from playbooks.payloads import payload_problems
 from runs import engine, performers, retry, wake
 from runs.advance import (
     ENDING_FIELDS,
-    cancel_waiting,
+    Change,
+    after_late_end,
     ending,
-    insert,
-    last_of_a_cancelled_run,
+    let_go,
     locked_task,
     next_attempt,
     next_check,
     opened,
     position,
     save_run,
-    take,
     take_back,
 )
 from runs.effects import confirm, intend
-from runs.inputs import earlier_outputs, step_input
+from runs.inputs import Known, handed, outputs_for
 from runs.leases import Lease, answer_digest, hashed, new_token, refuse_unless_held, ttl
 from runs.models import LOOK_AGAIN, Effect, Priority, Run, RunState, Task, TaskState
 from runs.retry import Fault
@@ -91,26 +91,42 @@ def start_run(
         priority=priority,
         started_by=actor,
         created_at=at,
-        next_check_at=at + min(LOOK_AGAIN, timedelta(seconds=definition.run_timeout or LOOK_AGAIN.total_seconds())),
+        next_check_at=next_check_of_run(definition, at),
     )
     batch = Batch()
+    record(begin_run(batch, run, actor=actor, at=at, drawn=[chosen.next_task]), into=batch)
+    with crash_around_commit("start"):
+        batch.write()
+    wake.after_commit()
+    return run
+
+
+def begin_run(batch: Batch, run: Run, *, actor: Actor, at: datetime, drawn: Sequence[int] = ()) -> list[Line]:
+    """Insert a new run and open its first steps; the caller records the lines."""
+    known = Known(run)
+    change = Change(known, at=at).take(engine.start(run.version.definition, known.evaluate))
     batch.insert(run)
-    tasks, _ = take(run, engine.start(definition), at=at)
-    asked = insert(batch, tasks, at=at, drawn=[chosen.next_task])
+    asked = change.write_into(batch, drawn=drawn)
     started = Line(
         actions.RUN_STARTED,
         run.audit_subject(),
         actor,
         at,
-        to_state=run.state,
-        data={"opened": opened(tasks)},
+        to_state=RunState.RUNNING,
+        data={**opened(change.tasks), **_came_from(run)},
         private={"payload": run.payload, "labels": run.labels},
     )
-    record([started, *asked], into=batch)
-    with crash_around_commit("start"):
-        batch.write()
-    wake.after_commit()
-    return run
+    return [started, *change.lines, *asked]
+
+
+def next_check_of_run(definition: Definition, at: datetime) -> datetime:
+    """When somebody has to look at a run that begins now: when it has taken as long as it may, or in LOOK_AGAIN."""
+    limit = definition.run_timeout
+    return at + (LOOK_AGAIN if limit is None else min(LOOK_AGAIN, timedelta(seconds=limit)))
+
+
+def _came_from(run: Run) -> dict[str, Any]:
+    return {} if run.parent is None else {"parent_run": str(run.parent.run_id), "parent_path": run.parent.path}
 
 
 def _startable_version(playbook: str | None, protocol_id: int | None, number: int | None) -> Any:
@@ -222,12 +238,12 @@ _ready_for_worker = Reading(
 def _lease(batch: Batch, tasks: Sequence[Any], *, actor: User, holder: str = "") -> tuple[list[Lease], list[Line]]:
     if not tasks:
         return [], []
-    outputs = earlier_outputs([task.run for task in tasks])
+    outputs = outputs_for(tasks)
     leases, lines = [], []
     for task in tasks:
         at, token, before = task.db_now, new_token(), task.fence
-        data = outputs[task.run_id]
-        handed = step_input(task.run, data)
+        data = outputs[task.pk]
+        given = handed(task, data)
         held = {
             "by": actor,
             "token_hash": hashed(token),
@@ -240,11 +256,11 @@ def _lease(batch: Batch, tasks: Sequence[Any], *, actor: User, holder: str = "")
             held,
             actor=actor,
             at=at,
-            private={"input": handed},
+            private={"input": given},
         )
         task.next_check_at = next_check(task, task.definition, at=at)
         lines.append(replace(line, subject=task.audit_subject()))
-        leases.append(Lease(task, token, task.fence, task.lease_expires_at, handed, data))
+        leases.append(Lease(task, token, task.fence, task.lease_expires_at, given, data))
         batch.update(task, *CLAIM_FIELDS, state=TaskState.PENDING, fence=before)
     return leases, lines
 
@@ -269,7 +285,7 @@ def complete_task(
     confirmed result of `effect`, if one is given, both or neither.
     Raises LeaseLost, and Invalid for an outcome the step does not declare.
     """
-    task = _read(task_id, actor)
+    task = read_task(task_id, actor)
     performer = performers.of(task.kind)
     if performer is not None:
         return performer.completes(task_id=task_id, actor=actor, token=token, outcome=outcome, output=output, note=note)
@@ -278,9 +294,11 @@ def complete_task(
         return task
     refuse_unless_held(task, token=token, actor=actor, at=task.db_now)
     _refuse_undeclared(task.definition, outcome)
+    known = Known(task.run, task)
+    kept = kept_of(task, output, known) if not task.definition.ends_failed(outcome) else output
     line = transitioned(
         task.complete,
-        {"outcome": outcome, "output": output, "note": note, "answer_digest": said},
+        {"outcome": outcome, "output": kept, "note": note, "answer_digest": said},
         actor=actor,
         at=task.db_now,
         result="FAIL" if task.definition.ends_failed(outcome) else "SUCCESS",
@@ -288,11 +306,10 @@ def complete_task(
         data={"outcome": outcome},
         private={} if output is None else {"output": output},
     )
-    moves_on = task.run.moves_on
-    advance = engine.step_ended(_definition(task), position(task.run), task.path, outcome) if moves_on else None
     batch = Batch()
     confirmed = confirm(effect, task=task, actor=actor, result=output, at=task.db_now, batch=batch) if effect else []
-    _end_and_advance(batch, task, line, advance, at=task.db_now, first=confirmed)
+    advance = advance_by(known, engine.step_ended, outcome)
+    end_task(batch, line, Change(known, at=task.db_now), advance, first=confirmed)
     return task
 
 
@@ -311,9 +328,9 @@ def fail_task(
 
     Raises LeaseLost. Repeated with the same token and body it changes nothing.
     """
-    task = _read(task_id, actor)
+    task = read_task(task_id, actor)
     said = answer_digest(token, error_type, message, retryable)
-    if task.state == TaskState.FAILED and task.answer_digest == said:
+    if task.state in (TaskState.FAILED, TaskState.INCIDENT) and task.answer_digest == said:
         return task
     refuse_unless_held(task, token=token, actor=actor, at=task.db_now)
     end_with_fault(
@@ -335,65 +352,53 @@ def end_with_fault(
     *,
     actor: Actor,
     at: datetime,
+    locked: bool = False,
     then: Sequence[Line] = (),
 ) -> None:
     """End this attempt by `method` (a fault, or a clock); the step's policy opens the next, or the run ends."""
+    step, known = task.definition, Known(task.run, task)
     verdict = retry.after_fault(
-        task.definition.retries,
+        step.retries,
         fault,
-        attempt=task.attempt,
+        attempt=task.attempt - task.tries_before,
         random=random.random,
     )
     delay = round(verdict.delay_seconds, 3) if isinstance(verdict, retry.TryAgain) else None
+    again = delay is not None and task.run.moves_on
+    said = {**given, "reason": verdict.reason, "delay": delay}
+    if not again and task.run.moves_on and step.on_exhausted == "INCIDENT":
+        method = task.raise_incident
+        del said["delay"]
     line = transitioned(
         method,
-        {**given, "reason": verdict.reason, "delay": delay},
+        said,
         actor=actor,
         at=at,
         result="FAIL",
         data={"retry": delay is not None, "reason": verdict.reason, "delay_seconds": delay},
         private={"error_type": given["error_type"], "message": given["message"]},
     )
-    if delay is not None and task.run.moves_on:
-        _end(Batch(), task, line, [next_attempt(task, at=at, delay_seconds=delay)], at=at, then=then)
-    else:
-        advance = engine.step_failed(_definition(task), position(task.run), task.path) if task.run.moves_on else None
-        _end_and_advance(Batch(), task, line, advance, at=at, then=then)
+    change = Change(known, at=at, locked=locked)
+    change.close_child(task)
+    if again:
+        assert delay is not None
+        change.tasks.append(next_attempt(task, at=at, delay_seconds=delay))
+    advance = None if again else advance_by(known, engine.step_failed, reason=_why(given))
+    end_task(Batch(), line, change, advance, then=then)
 
 
-def answer_human_task(
-    *,
-    batch: Batch,
-    task: Task,
-    actor: User,
-    at: datetime,
-    outcome: str,
-    output: Any,
-    note: str,
-    approval: Mapping[str, Any],
-) -> list[Line]:
-    """End a human step with its decision and advance the run, in the caller's batch; the caller records the lines.
+def waited_in_vain(task: Task, error_type: str, message: str, *, at: datetime) -> Line:
+    """End a task that nobody holds: what it waited for has failed, or does not come. It fails, or is an incident."""
+    given = {"error_type": error_type, "message": message}
+    method: Callable[..., None] = task.give_up
+    if task.definition.on_exhausted == "INCIDENT" and task.run.moves_on:
+        method, given["reason"] = task.raise_incident, message
+    private = {"error_type": error_type, "message": message}
+    return transitioned(method, given, actor=SYSTEM, at=at, result="FAIL", private=private)
 
-    Approve is the outcome PASS (or an option that goes on); reject is FAIL, and the task's state `rejected`.
-    """
-    facts = {"outcome": outcome}
-    if task.definition.ends_failed(outcome):
-        answer = {"approval": approval, "outcome": outcome, "note": note}
-        lines = [transitioned(task.reject, answer, actor=actor, at=at, result="FAIL", note=note, data=facts)]
-    else:
-        answer = {"outcome": outcome, "output": output, "note": note}
-        lines = [
-            transitioned(task.approve, {"approval": approval}, actor=actor, at=at, note=note),
-            transitioned(task.conclude, answer, actor=SYSTEM, at=at, data=facts),
-        ]
-    advance = engine.step_ended(_definition(task), position(task.run), task.path, outcome)
-    tasks, run_lines = take(task.run, advance, at=at)
-    ending(task)
-    save_run(batch, task.run)
-    batch.update(task, *ENDING_FIELDS, "approval", state=lines[0].from_state)
-    asked = insert(batch, tasks, at=at, drawn=_drawn(task), ended=task)
-    lines[-1] = _saying_what_opened(lines[-1], tasks)
-    return [*lines, *run_lines, *asked]
+
+def _why(given: Mapping[str, Any]) -> str:
+    return ": ".join(str(given[name]) for name in ("error_type", "message") if given.get(name))[:500]
 
 
 def _drawn(task: Any) -> list[int]:
@@ -401,7 +406,7 @@ def _drawn(task: Any) -> list[int]:
     return [task.next_task] if hasattr(task, "next_task") else []
 
 
-def _read(task_id: int, actor: User) -> Any:
+def read_task(task_id: int, actor: User) -> Any:
     """The task with its run and version, as one statement. Raises NotFound if `actor` may not know of it."""
     if contended():
         Run.objects.select_for_update(of=("self",)).filter(tasks=task_id).first()
@@ -433,49 +438,65 @@ def _refuse_undeclared(step: Step, outcome: str) -> None:
     )
 
 
-def _definition(task: Task) -> Definition:
-    return task.run.version.definition
+def kept_of(task: Task, output: Any, known: Known) -> Any:
+    """What is kept of a result: it fits the step's schema, and is mapped by its `output`. Raises Invalid."""
+    step = task.definition
+    problems = payload_problems(step.output_schema, output, name="output")
+    if problems:
+        raise Invalid(f"The output does not fit the schema of {step.id}.", errors=problems, subject=task)
+    try:
+        return known.mapped(step, output, task.path)
+    except Unevaluable as fault:
+        remedy = f"Send an output that {step.id} can use; its playbook says what it keeps of it."
+        raise Invalid(str(fault), errors=[Problem("output", "not usable", remedy)], subject=task) from fault
 
 
-def _end_and_advance(
+def advance_by(known: Known, event: Callable[..., engine.Advance], *said: Any, **more: Any) -> engine.Advance | None:
+    """What the engine makes of this event of the task that ends, or of its end in a run that does not go on."""
+    task = known.ended
+    assert task is not None, "the event is a task's"
+    if not task.run.moves_on:
+        return after_late_end(task)
+    return event(task.run.version.definition, position(task.run), task.path, *said, known.evaluate, **more)
+
+
+def end_task(
     batch: Batch,
-    task: Task,
     line: Line,
+    change: Change,
     advance: engine.Advance | None,
     *,
-    at: datetime,
-    first: Sequence[Line] = (),
-    then: Sequence[Line] = (),
-) -> None:
-    tasks, run_lines = take(task.run, advance, at=at) if advance is not None else ([], [])
-    _end(batch, task, line, tasks, at=at, first=first, then=[*then, *run_lines])
-
-
-def _end(
-    batch: Batch,
-    task: Task,
-    line: Line,
-    following: Sequence[Task],
-    *,
-    at: datetime,
     first: Sequence[Line] = (),
     then: Sequence[Line] = (),
 ) -> None:
     """Write the ended task and its run, open what follows, record it all, between what comes first and then."""
+    task = change.known.ended
+    assert task is not None, "a task has ended"
+    apply(change, advance)
     held = {"state": line.from_state, "fence": task.fence, "assignee": task.assignee_id}
-    ending(task)
-    closing = last_of_a_cancelled_run(task, at=at)
-    save_run(batch, task.run)
-    batch.update(task, *ENDING_FIELDS, **held)
-    asked = insert(batch, following, at=at, drawn=_drawn(task), ended=task)
-    record([*first, _saying_what_opened(line, following), *then, *closing, *asked], into=batch)
+    asked = write_end(batch, change, **held)
+    record([*first, saying_what_opened(line, change.tasks), *then, *change.lines, *asked], into=batch)
     with crash_around_commit("complete"):
         batch.write()
     wake.after_commit()
 
 
-def _saying_what_opened(line: Line, tasks: Sequence[Task]) -> Line:
-    return replace(line, data={**line.data, "opened": opened(tasks)}) if tasks else line
+def apply(change: Change, advance: engine.Advance | None) -> None:
+    if advance is not None:
+        change.take(advance)
+
+
+def write_end(batch: Batch, change: Change, *fields: str, **held: Any) -> list[Line]:
+    task = change.known.ended
+    assert task is not None, "a task has ended"
+    ending(task)
+    save_run(batch, task.run)
+    batch.update(task, *ENDING_FIELDS, *fields, **held)
+    return change.write_into(batch, drawn=_drawn(task))
+
+
+def saying_what_opened(line: Line, tasks: Sequence[Task]) -> Line:
+    return replace(line, data={**line.data, **opened(tasks)}) if tasks else line
 
 
 # Keeping and giving back a lease --------------------------------------------------------------------------
@@ -487,7 +508,7 @@ def extend_lease(*, task_id: int, token: str, actor: User, renewal: bool = False
 
     Raises LeaseLost. The answer tells by `run.state` whether cancelling was asked for.
     """
-    task = _read(task_id, actor)
+    task = read_task(task_id, actor)
     performer = performers.of(task.kind)
     if performer is not None:
         task.lease_expires_at = performer.renews(task_id=task_id, actor=actor, token=token)
@@ -508,18 +529,15 @@ def extend_lease(*, task_id: int, token: str, actor: User, renewal: bool = False
 @act(actions.TASK_RELEASE_DENIED, one_write=True)
 def release_task(*, task_id: int, token: str, actor: User, note: str = "") -> Task:
     """Give the task back to its role. Raises LeaseLost."""
-    task = _read(task_id, actor)
+    task = read_task(task_id, actor)
     refuse_unless_held(task, token=token, actor=actor, at=task.db_now)
-    lines = [transitioned(task.release, actor=actor, at=task.db_now, note=note)]
-    if task.run.state == RunState.CANCELLING:
-        lines.append(transitioned(task.cancel, actor=SYSTEM, at=task.db_now))
-    else:
-        task.next_check_at = next_check(task, task.definition, at=task.db_now)
-    closing = last_of_a_cancelled_run(task, at=task.db_now)
+    change = Change(Known(task.run, task), at=task.db_now)
+    lines = [transitioned(task.release, actor=actor, at=task.db_now, note=note), *let_go(task, change)]
     batch = Batch()
     save_run(batch, task.run)  # so that a cancelling that comes between is not overlooked
     batch.update(task, *ENDING_FIELDS, state=TaskState.RUNNING, fence=task.fence)
-    record([*lines, *closing], into=batch)
+    asked = change.write_into(batch)
+    record([*lines, *change.lines, *asked], into=batch)
     batch.write()
     wake.after_commit()
     return task
@@ -542,143 +560,3 @@ def end_leases(*, user_id: int, credential: str | None, at: datetime, actor: Act
             batch.write()
     wake.after_commit()
     return lines
-
-
-# Asking a person in mid-task -------------------------------------------------------------------------------
-
-
-@act(actions.TASK_ASK_DENIED, one_write=True)
-def request_approval(
-    *,
-    task_id: int,
-    token: str,
-    actor: User,
-    reason: str,
-    context: Mapping[str, Any] | None = None,
-    options: Sequence[str] = (),
-    severity: str = "medium",
-    role: str = "",
-) -> tuple[str, Task]:
-    """Ask a person before going on: (request id, task). The lease ends; `resume_task` takes it up once approved.
-
-    Repeated with the same token it answers the same request. Raises LeaseLost, and Invalid for a role that
-    people do not hold.
-    """
-    people = performers.of("human")
-    assert people is not None, "people's requests have a room of their own"
-    task = _read(task_id, actor)
-    if task.state == TaskState.AWAITING_APPROVAL and _asked_with(task) == hashed(token):
-        return task.approval["request"], task
-    refuse_unless_held(task, token=token, actor=actor, at=task.db_now)
-    question = {"reason": reason, "context": dict(context or {}), "options": list(options), "severity": severity}
-    line = transitioned(task.ask_in_mid_task, actor=actor, at=task.db_now, note=reason)
-    task.next_check_at = next_check(task, task.definition, at=task.db_now)
-    batch = Batch()
-    save_run(batch, task.run)
-    request_id, asked = people.asks(task, batch=batch, actor=actor, at=task.db_now, role=role, **question)
-    task.approval = {**task.approval, "request": request_id}
-    batch.update(task, *ENDING_FIELDS, "approval", state=TaskState.RUNNING, fence=task.fence)
-    record([line, *asked], into=batch)
-    batch.write()
-    wake.after_commit()
-    return request_id, task
-
-
-@act(actions.TASK_RESUME_DENIED, one_write=True)
-def resume_task(*, task_id: int, token: str, actor: User) -> Lease:
-    """Take up an approved task where it was left: a new token and fence, for who asked, by the token they had.
-
-    Raises WrongState while it waits for the answer or after a rejection, LeaseLost for anybody else.
-    """
-    task = _read(task_id, actor)
-    if task.assignee_id != actor.pk or _asked_with(task) != hashed(token):
-        raise LeaseLost(subject=task)
-    if task.state != TaskState.APPROVED:
-        raise WrongState(f"The task is {task.get_state_display().lower()}; only an approved one resumes.", subject=task)
-    fresh, at = new_token(), task.db_now
-    data = earlier_outputs([task.run])[task.run_id]
-    held = {"token_hash": hashed(fresh), "until": at + ttl(task), "credential": origin().credential}
-    line = transitioned(task.resume, held, actor=actor, at=at)
-    task.next_check_at = next_check(task, task.definition, at=at)
-    batch = Batch()
-    batch.update(task, *CLAIM_FIELDS, state=TaskState.APPROVED, fence=task.fence - 1)
-    record([replace(line, subject=task.audit_subject())], into=batch)
-    batch.write()
-    assert task.lease_expires_at is not None
-    return Lease(task, fresh, task.fence, task.lease_expires_at, step_input(task.run, data), data)
-
-
-def answer_asking_task(
-    *,
-    batch: Batch,
-    task: Task,
-    actor: User,
-    at: datetime,
-    outcome: str,
-    failed: bool,
-    note: str,
-    approval: Mapping[str, Any],
-) -> list[Line]:
-    """The answer to a question in mid-task, in the caller's batch; the caller records the lines.
-
-    Approved, the task waits `token_ttl` for its holder to resume. Rejected, it has ended, and so has the run.
-    """
-    known = {**(task.approval or {}), **approval}
-    facts = {"outcome": outcome}
-    if failed:
-        answer = {"approval": known, "outcome": outcome, "note": note}
-        line = transitioned(
-            task.reject, answer, actor=actor, at=at, result="FAIL", note=note, data={"outcome": outcome}
-        )
-        advance = engine.step_failed(_definition(task), position(task.run), task.path)
-        _, run_lines = take(task.run, advance, at=at)
-        ending(task)
-    else:
-        line = transitioned(task.approve, {"approval": known}, actor=actor, at=at, note=note, data=facts)
-        task.next_check_at = min(next_check(task, task.definition, at=at), at + ttl(task))
-        run_lines = []
-    save_run(batch, task.run)
-    batch.update(task, *ENDING_FIELDS, "approval", state=line.from_state)
-    return [line, *run_lines]
-
-
-def _asked_with(task: Task) -> str:
-    return str((task.approval or {}).get("asked_with", ""))
-
-
-# Cancelling -----------------------------------------------------------------------------------------------
-
-
-@act(actions.RUN_CANCEL_DENIED)
-def cancel_run(*, run_id: int, actor: User, reason: str = "") -> Run:
-    """Cancel gracefully: what waits is closed at once, what runs hears `cancel_requested` and may finish.
-
-    Raises NotFound, Forbidden, WrongState for a run that has ended. Cancelling twice is cancelling once.
-    """
-    run = _locked_run(run_id, actor)
-    if not (run.started_by_id == actor.pk or actor.has_perm("runs.control")):
-        raise Forbidden("Only who started the run, or holders of runs.control, may cancel it.", subject=run)
-    if run.state in (RunState.CANCELLING, RunState.CANCELLED):
-        return run
-    if not run.is_open:
-        raise WrongState(f"The run has ended: {run.state}.", subject=run)
-    at = clock.now()
-    cancelling = transitioned(run.cancel, actor=actor, at=at, note=reason)
-    closed, held = cancel_waiting(run, at=at)
-    lines = [cancelling, *closed]
-    if not held:
-        lines.append(transitioned(run.end_cancelled, actor=SYSTEM, at=at))
-    batch = Batch()
-    save_run(batch, run)
-    record(lines, into=batch)
-    batch.write()
-    wake.after_commit()
-    return run
-
-
-def _locked_run(run_id: int, actor: User) -> Run:
-    rows = Run.objects.select_for_update(of=("self",)).select_related("version__playbook")
-    run = rows.visible_to(actor).filter(pk=run_id).first()
-    if run is None:
-        raise NotFound(f"There is no run {run_id}, or you may not see it.")
-    return run

@@ -26,6 +26,11 @@ WORDS: Mapping[str, str] = {
     actions.RUN_FAILED: "ended the run as failed",
     actions.RUN_CANCELLING: "asked for the run to be cancelled",
     actions.RUN_CANCELLED: "closed the run as cancelled",
+    actions.RUN_TERMINATED: "terminated the run",
+    actions.RUN_SIGNALLED: "sent the run a signal",
+    actions.INCIDENT_RESOLVED: "resolved the incident at",
+    actions.INCIDENT_CLOSED: "closed, no longer needed, the incident at",
+    actions.TASK_SKIPPED: "left out",
     actions.TASK_CLAIMED: "took up",
     actions.TASK_RENEWED: "kept hold of",
     actions.TASK_RELEASED: "gave back",
@@ -56,6 +61,9 @@ WORDS: Mapping[str, str] = {
     actions.REQUEST_NOT_REQUIRED: "closed, no longer needed, the request for",
     actions.RUN_START_DENIED: "was refused to start a run",
     actions.RUN_CANCEL_DENIED: "was refused to cancel the run",
+    actions.RUN_TERMINATE_DENIED: "was refused to terminate the run",
+    actions.RUN_SIGNAL_DENIED: "was refused to signal the run",
+    actions.INCIDENT_RESOLVE_DENIED: "was refused to resolve the incident at",
     actions.TASK_CLAIM_DENIED: "was refused to take up",
     actions.TASK_COMPLETE_DENIED: "was refused to complete",
     actions.TASK_FAIL_DENIED: "was refused to report a fault in",
@@ -122,10 +130,8 @@ def _fault(disclosed: Mapping[str, Any]) -> str:
 
 
 def _clock(data: Mapping[str, Any]) -> str:
-    """Which clock ran out, of those that only flag or that end the run."""
-    if "clock" in data:
-        return f"{data['clock']}, since {data['since']}"
-    return f"run_timeout: {data['run_timeout']} s" if "run_timeout" in data else ""
+    """Which clock ran out, of those that only flag."""
+    return f"{data['clock']}, since {data['since']}" if "clock" in data else ""
 
 
 def _retry(data: Mapping[str, Any]) -> str:

@@ -14,10 +14,11 @@ from audit.services import SYSTEM, Line, act, record, transitioned
 from config import clock
 from config.batch import Batch
 from config.crash import crash_point
+from playbooks.definition import StepKind
 from runs import due, wake
 from runs.advance import (
     ENDING_FIELDS,
-    cancel_waiting,
+    WAITED_FOR,
     close_questions,
     locked_task,
     moments,
@@ -26,10 +27,12 @@ from runs.advance import (
     take_back,
 )
 from runs.clocks import ERROR_TYPES, Clock, Consequence, Deadline, consequence_of, deadlines
-from runs.models import LOOK_AGAIN, OPEN_TASKS, Notice, Run, RunState, Task, TaskState
+from runs.models import JOINED_KINDS, LOOK_AGAIN, OPEN_TASKS, Notice, Run, RunState, Task, TaskState
 from runs.notices import STALLED
 from runs.retry import Fault
 from runs.services import end_with_fault
+from runs.stopping import fail_run
+from runs.waits import kept_for, receive, wake_up
 
 BATCH = 100
 
@@ -53,7 +56,7 @@ def check_task(*, task_id: int) -> None:
         return
     out = next((d for d in deadlines(task.definition, moments(task)) if d.at <= now), None)
     lease_over = task.state == TaskState.RUNNING and task.lease_expires_at is not None and task.lease_expires_at <= now
-    if out is not None and out.consequence != Consequence.ALERT_ONLY:
+    if out is not None and out.consequence != Consequence.ALERT_ONLY and task.kind not in JOINED_KINDS:
         _time_out(task, out, at=now)
     elif out is not None:
         _flag(task, run, out, at=now)
@@ -64,9 +67,21 @@ def check_task(*, task_id: int) -> None:
         crash_point("lease_lost.before_commit")
     elif task.state == TaskState.APPROVED:
         _offer_again(task, run, at=now)
+    elif task.kind == StepKind.WAIT and run.moves_on:
+        _look_at_wait(task, at=now)
     else:
         _wait_on(task, at=now)
     wake.after_commit()
+
+
+def _look_at_wait(task: Task, *, at: datetime) -> None:
+    signal = kept_for(task)
+    if signal is not None:
+        receive(task, signal, actor=SYSTEM, at=at)
+    elif task.wake_at is not None and task.wake_at <= at:
+        wake_up(task, at=at)
+    else:
+        _wait_on(task, at=at)
 
 
 def _time_out(task: Task, out: Deadline, *, at: datetime) -> None:
@@ -75,7 +90,7 @@ def _time_out(task: Task, out: Deadline, *, at: datetime) -> None:
     given = {"error_type": ERROR_TYPES[out.clock], "message": message}
     fault = Fault(ERROR_TYPES[out.clock], retryable=out.consequence == Consequence.RETRY, clock=out.clock.value)
     closed = close_questions([task], at=at, expired=True) if asking else []
-    end_with_fault(task, task.time_out, fault, given, actor=SYSTEM, at=at, then=closed)
+    end_with_fault(task, task.time_out, fault, given, actor=SYSTEM, at=at, locked=True, then=closed)
 
 
 def _flag(task: Task, run: Run, out: Deadline, *, at: datetime) -> None:
@@ -109,7 +124,7 @@ def _offer_again(task: Task, run: Run, *, at: datetime) -> None:
 
 def _wait_on(task: Task, *, at: datetime) -> None:
     """A retry whose delay has passed becomes claimable; anything else is looked at again later."""
-    if task.state == TaskState.PENDING and task.ready_at is None:
+    if task.state == TaskState.PENDING and task.ready_at is None and task.kind not in WAITED_FOR:
         task.ready_at = at
     task.next_check_at = next_check(task, task.definition, at=at)
     task.write("ready_at", "next_check_at", state=task.state)
@@ -125,15 +140,8 @@ def check_run(*, run_id: int) -> None:
         return
     limit = run.version.definition.run_timeout
     ends_at = None if limit is None else run.created_at + timedelta(seconds=limit)
-    if ends_at is not None and ends_at <= now and run.state == RunState.RUNNING:
-        facts = {"run_timeout": limit}
-        ended = transitioned(run.fail, {"step": ""}, actor=SYSTEM, at=now, result="FAIL", data=facts)
-        closed, _ = cancel_waiting(run, at=now)
-        batch = Batch()
-        save_run(batch, run)
-        record([ended, *closed], into=batch)
-        batch.write()
-        wake.after_commit()
+    if ends_at is not None and ends_at <= now and run.state == RunState.RUNNING and "undoing" not in run.position:
+        fail_run(run, at=now, reason=f"the run's own clock ran out: it may take {limit} s")
         return
     run.next_check_at = min([now + LOOK_AGAIN, *([ends_at] if ends_at and ends_at > now else [])])
     run.write("next_check_at", revision=run.revision)

@@ -35,8 +35,9 @@ A Close never covers what the same Advance opens. A failure goes up from block t
 join, its tolerated failures, its `on_failure`. At the top the run fails. Before it ends, failed or cancelled, every
 completed step with a `compensate` is undone, the last completed first, each once, one after another.
 
-Conditions, items and moments are evaluated by a function that the caller hands in. It gets the expression and the path
-that asks, and raises Unevaluable where data is missing; the step that asked has then failed with that reason.
+Conditions, items, inputs and moments are evaluated by a function that the caller hands in. It gets the expression, the
+path that asks, and which steps this event has begun, ended and left out so far. It raises Unevaluable where data is
+missing; the step that asked has then failed with that reason.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ __all__ = [
 ]
 
 
-def no_expressions(expression: str, path: str) -> Any:
+def no_expressions(expression: str, path: str, told: object) -> Any:
     raise AssertionError(f"{path} asks for {expression}, and nobody was handed in to evaluate it")
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ class Open:
 
     step: Step
     path: str
+    input: Mapping[str, Any] | None = None  # as the step maps it; None: what every step is handed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class StartChild:
 
     step: Step
     path: str
+    input: Mapping[str, Any] | None = None  # its payload; None: that of this run
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,10 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """A parallel, foreach or switch step has ended; of the first two, so many branches have passed and failed."""
+    """A parallel, foreach or switch step has ended; of the first two, so many branches have passed and failed.
+
+    Or a step of any kind has failed before it could begin, since what it says could not be evaluated.
+    """
 
     step: Step
     path: str

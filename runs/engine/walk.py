@@ -8,9 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
-from playbooks.definition import Child, Definition, Ending, Foreach, Handler, Jump, Parallel, Step, Switch, Wait
-from playbooks.expressions import Unevaluable
+from playbooks.definition import (
+    Child,
+    Definition,
+    Ending,
+    Foreach,
+    Governance,
+    Handler,
+    Jump,
+    Parallel,
+    Step,
+    Switch,
+    Wait,
+)
+from playbooks.expressions import Unevaluable, as_data
 from runs.engine import joins
 from runs.engine.expressions import Evaluate, holds, items_of, moment_of
 from runs.engine.moves import (
@@ -65,7 +78,8 @@ class Advance:
 class Walk:
     def __init__(self, definition: Definition, position: Position, evaluate: Evaluate) -> None:
         self.definition = definition
-        self._evaluate = evaluate
+        self._ask = evaluate
+        self._told: list[Enter | Leave | Skip] = []  # only ever added to; a part of the moves
         self._before = position
         self._blocks = dict(position.blocks)
         self._undo = position.undo
@@ -187,7 +201,8 @@ class Walk:
                 last = self.definition.places[to].index - 1
             case "SKIP_DOWNSTREAM":
                 last = len(steps) - 1
-        self._moves += [Skip(left_out, within(block, left_out.id)) for left_out in steps[index + 1 : last + 1]]
+        for left_out in steps[index + 1 : last + 1]:
+            self._tell(Skip(left_out, within(block, left_out.id)))
         return last, PASSED
 
     def _end_block(self, path: str, part: int | str, result: Result) -> Result:
@@ -218,11 +233,11 @@ class Walk:
     def _enter(self, step: Step, path: str) -> Result:
         try:
             if step.when and not holds(self._evaluate, step.when, path):
-                self._moves.append(Skip(step, path))
+                self._tell(Skip(step, path))
                 return PASSED
             return self._open(step, path)
         except Unevaluable as fault:
-            return self._fail(step, path, Failed(step.id, path, str(fault)))
+            return self._fail(step, path, Failed(step.id, path, str(fault)), began=False)
 
     def _open(self, step: Step, path: str) -> Result:
         match step.shape:
@@ -236,10 +251,18 @@ class Walk:
             case Wait():
                 self._moves += self._awaited(step, step.shape, path)
             case Child():
-                self._moves.append(StartChild(step, path))
-            case None:
-                self._moves.append(Open(step, path))
+                self._moves.append(StartChild(step, path, self._input(step, path)))
+            case None | Governance():
+                self._moves.append(Open(step, path, self._input(step, path)))
         return WAITING
+
+    def _input(self, step: Step, path: str) -> dict[str, Any] | None:
+        if step.input is None:
+            return None
+        return {
+            name: as_data(self._evaluate(entry, path), text=entry, at=path) if isinstance(entry, str) else entry
+            for name, entry in step.input.items()
+        }
 
     def _awaited(self, step: Step, wait: Wait, path: str) -> list[StepMove]:
         if wait.signal:
@@ -258,17 +281,17 @@ class Walk:
             self._forget(path)
         return PASSED
 
-    def _fail(self, step: Step, path: str, failed: Failed, *, is_final: bool = False) -> Result:
+    def _fail(self, step: Step, path: str, failed: Failed, *, is_final: bool = False, began: bool = True) -> Result:
         if step.on_exhausted == "INCIDENT" and not is_final:
             self._moves.append(Incident(step, path, failed.reason))
             return WAITING
-        if step.branches:
+        if step.branches or not began:
             self._leave(step, path, "FAIL", failed.reason)
         return failed
 
     def _leave(self, step: Step, path: str, outcome: str, reason: str = "") -> None:
         fan = self._fan(path) if path in self._blocks else Fan(0)
-        self._moves.append(Leave(step, path, outcome, fan.passed.bit_count(), fan.failed.bit_count(), reason))
+        self._tell(Leave(step, path, outcome, fan.passed.bit_count(), fan.failed.bit_count(), reason))
 
     # --- Steps with branches ---
 
@@ -276,7 +299,7 @@ class Walk:
         for number, case in enumerate(step.branches):
             condition = switch.condition(case)
             if not condition or holds(self._evaluate, condition, path):
-                self._moves.append(Enter(step, path, case=case.key))
+                self._tell(Enter(step, path, case=case.key))
                 result = self._begin(case.steps, f"{path}/{number}")
                 return result if result is WAITING else self._end_switch(step, path, result)
         raise Unevaluable(f"no case of {path} holds, and there is no default")
@@ -288,7 +311,7 @@ class Walk:
         return self._pass(step, path)
 
     def _fan_out(self, step: Step, path: str, total: int, entered: Enter) -> Result:
-        self._moves.append(entered)
+        self._tell(entered)
         self._blocks[path] = Fan(total)
         return self._fill(step, path)
 
@@ -335,7 +358,14 @@ class Walk:
             self._moves.append(Close(path))
         self._forget_beneath(path)
 
-    # --- What is kept ---
+    # --- What is told and kept ---
+
+    def _tell(self, move: Enter | Leave | Skip) -> None:
+        self._moves.append(move)
+        self._told.append(move)
+
+    def _evaluate(self, expression: str, path: str) -> Any:
+        return self._ask(expression, path, self._told)
 
     @property
     def _root(self) -> int:

@@ -11,6 +11,7 @@ from approvals.models import ActionRequest, Vote
 from audit.models import Entry
 from playbooks import catalogue
 from runs import services as runs
+from runs import stopping
 from runs.models import Run, Task
 from tests.approvals.pages import INBOX, evidence_of, opened, page_of, read, sent
 from tests.factories import PERMIT, claimed, reloaded, started, steps, tasks_of, waiting_for_a_person
@@ -444,7 +445,7 @@ def test_a_decided_request_shows_the_decision_and_the_same_evidence_and_no_form(
 
 
 def test_a_request_whose_run_was_cancelled_says_that_nothing_is_to_decide(request_, browser):
-    runs.cancel_run(run_id=request_.run_id, actor=request_.run.started_by, reason="withdrawn")
+    stopping.cancel_run(run_id=request_.run_id, actor=request_.run.started_by, reason="withdrawn")
 
     page = opened(browser, request_)
     answer = browser.post(page_of(request_), {"outcome": "PASS", "revision": "1", "digest": request_.digest})

@@ -10,6 +10,7 @@ from approvals import services
 from approvals.models import ActionRequest, RequestState
 from config import clock
 from runs import services as runs
+from runs import stopping
 from runs.models import Priority
 from tests.approvals.pages import INBOX, evidence_of, page_of, read, titles
 from tests.factories import PERMIT, claimed, later, published, started, steps, waiting_for_a_person
@@ -99,7 +100,7 @@ def test_the_count_of_every_list_is_the_number_of_its_rows(reader, validator, cl
     asked(validator, "for the treasurer", role="human:treasurer")
     services.decide(request_id=asked(validator, "done").pk, actor=liaison, outcome="PASS")
     run = waiting_for_a_person(validator).run
-    runs.cancel_run(run_id=run.pk, actor=run.started_by, reason="withdrawn")
+    stopping.cancel_run(run_id=run.pk, actor=run.started_by, reason="withdrawn")
     client = client_for(request.getfixturevalue(reader))
 
     counts = tabs_of(client.get(INBOX))
@@ -136,7 +137,7 @@ def test_a_closed_request_leaves_the_list_at_once(validator, liaison, client_for
     client = client_for(liaison)
     assert len(titles(client)) == 1
 
-    runs.cancel_run(run_id=request.run_id, actor=request.run.started_by, reason="withdrawn")
+    stopping.cancel_run(run_id=request.run_id, actor=request.run.started_by, reason="withdrawn")
 
     assert titles(client) == []
     assert len(titles(client, tab="all")) == 1

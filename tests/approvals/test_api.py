@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import role_group
 from approvals.models import ActionRequest, RequestType
 from audit.models import Entry
-from runs.services import cancel_run
+from runs.stopping import cancel_run
 from tests.contract.answers import is_moment, json_of, paths_of, problem
 from tests.factories import PERMIT, founder, later, reloaded, waiting_for_a_person
 from tests.people import Api, agent, person

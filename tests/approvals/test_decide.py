@@ -10,6 +10,7 @@ from audit import actions
 from audit.models import Entry
 from config.errors import AlreadyDecided, Forbidden, Invalid, NotFound, RoleRequired, StaleRevision, WrongState
 from runs import services as runs
+from runs import stopping
 from tests.factories import actions_of, reloaded, started, steps, tasks_of, waiting_for_a_person
 from tests.people import person
 
@@ -135,7 +136,7 @@ def test_the_second_decision_is_told_who_was_first(request_, liaison):
 
 
 def test_a_request_of_a_cancelled_run_cannot_be_decided(request_, liaison):
-    runs.cancel_run(run_id=request_.run_id, actor=request_.run.started_by)
+    stopping.cancel_run(run_id=request_.run_id, actor=request_.run.started_by)
 
     with pytest.raises(WrongState, match="not required"):
         decide(request_, liaison)

@@ -9,7 +9,7 @@ from approvals.models import ActionRequest, Vote
 from audit import actions
 from audit.models import Entry
 from config.errors import AlreadyDecided, WrongState
-from runs import services as runs
+from runs import stopping
 from tests.factories import actions_of, founder, tasks_of, waiting_for_a_person
 from tests.people import agent, person
 from tests.races import at_once, losers, winners
@@ -54,7 +54,7 @@ def test_one_person_in_two_tabs_votes_once(request_):
 
 
 def test_an_approval_and_a_cancelling_one_wins_and_both_are_in_the_log(request_):
-    results = at_once(decide(request_, "liaison"), lambda: runs.cancel_run(run_id=request_.run_id, actor=founder()))
+    results = at_once(decide(request_, "liaison"), lambda: stopping.cancel_run(run_id=request_.run_id, actor=founder()))
 
     request = ActionRequest.objects.get(pk=request_.pk)
     told = actions_of(request_.run)

@@ -10,8 +10,7 @@ from approvals.services import decide
 from config import clock
 from config.dashboard import Tile
 from config.mail import MailState
-from runs import due
-from runs import services as runs
+from runs import due, stopping
 from runs.models import Run, Task, WorkerHost
 from tests.factories import claimed, later, started, steps, waiting_for_a_person
 
@@ -113,7 +112,7 @@ def test_incidents_are_counted_while_their_run_is_open(client_for, auditor, vali
 
     assert (tile.number, tile.tone) == ("1", "bad")
     assert len(client.get(tile.link).context["cl"].result_list) == 1
-    runs.cancel_run(run_id=run.pk, actor=run.started_by)
+    stopping.cancel_run(run_id=run.pk, actor=run.started_by)
     assert tiles_of(client)["Incidents"].number == "0"
 
 

@@ -16,7 +16,7 @@ from django.test import Client
 from accounts.models import User
 from approvals.models import ActionRequest
 from approvals.services import decide
-from runs import services as runs
+from runs import stopping
 from runs.models import Run
 from tests.config.addresses import Address, admin_addresses
 from tests.config.everything import EVERYBODY
@@ -135,7 +135,7 @@ def test_a_run_in_any_state_has_a_page(everything, superuser, client_for, liaiso
     rejected = ActionRequest.objects.get()
     decide(request_id=rejected.pk, actor=liaison, outcome="FAIL", reason="too close to the hospital")
     cancelled = started(steps({"id": "look", "role": "agent:validator"}, id="looks"))
-    runs.cancel_run(run_id=cancelled.pk, actor=founder(), reason="twice")
+    stopping.cancel_run(run_id=cancelled.pk, actor=founder(), reason="twice")
 
     assert {"completed", "failed", "cancelled", "running"} <= set(Run.objects.values_list("state", flat=True))
     for run in Run.objects.all():

@@ -185,7 +185,7 @@ def _asked(by: User) -> ActionRequest:
 def _approved_in_mid_task(asking: User, deciding: User) -> Lease:
     started(PERMIT_WITH_FORM, payload={"name": CANARY})
     lease = claimed(asking)
-    request_id, _ = runs.request_approval(
+    request_id, _ = asking.request_approval(
         task_id=lease.task.pk, token=lease.token, actor=asking, reason=f"Shall I? {CANARY}", role=LIAISON_ROLE
     )
     decide(request_id=request_id, actor=deciding, outcome="PASS")

@@ -15,7 +15,7 @@ from accounts.models import User
 from approvals.models import ActionRequest, Notification
 from audit import actions
 from config.errors import WrongState
-from runs import due, jobs, services
+from runs import due, jobs, services, stopping
 from runs.models import Run, Task, TaskState
 from tests.crash.house import begin_tick, charging, has_ended, tick_dies, told, until, web_dies, worker
 from tests.factories import founder, later, published, reloaded, started, steps, tasks_of, user
@@ -123,7 +123,7 @@ def test_an_approval_and_a_cancelling_at_once_one_wins_and_the_other_is_refused_
     run = started(steps(LAST))
     approval = approval_of(ActionRequest.objects.get(run=run))
 
-    results = at_once(approval, lambda: services.cancel_run(run_id=run.pk, actor=by))
+    results = at_once(approval, lambda: stopping.cancel_run(run_id=run.pk, actor=by))
 
     assert (len(winners(results)), [type(loser) for loser in losers(results)]) == (1, [WrongState])
     approved = results[0] in winners(results)

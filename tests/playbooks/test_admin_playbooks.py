@@ -17,7 +17,7 @@ from playbooks import services
 from playbooks.models import Playbook, Version, VersionState
 from playbooks.parse import parse_data
 from playbooks.shown import retries_in_words
-from runs import services as runs
+from runs import stopping
 from tests.factories import founder, published, reloaded, started, steps
 
 PLAYBOOKS, VERSIONS = "/admin/playbooks/playbook/", "/admin/playbooks/version/"
@@ -46,7 +46,7 @@ def page_of(version: Version, page: str = "change") -> str:
 def test_the_list_tells_what_is_in_force_and_what_is_under_way(client_for, auditor):
     run = started(LOOKS)
     started(LOOKS)
-    runs.cancel_run(run_id=run.pk, actor=founder())
+    stopping.cancel_run(run_id=run.pk, actor=founder())
     published(LOOKS_TWICE)
     services.clone_version(actor=founder(), playbook="looks", number=2)
     (row,) = client_for(auditor).get(PLAYBOOKS).context["cl"].result_list

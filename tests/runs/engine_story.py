@@ -46,7 +46,7 @@ class Story:
         self.values = values or {}
         self.asked = []  # (expression, path)
 
-    def evaluate(self, expression, path):
+    def evaluate(self, expression, path, told):
         self.asked.append((expression, path))
         if expression not in self.values:
             raise Unevaluable(f"`{expression}` at {path} has no value")

@@ -51,7 +51,7 @@ class Answers:
 class Outcomes(dict):
     """Path → outcome, of the steps that have ended; evaluates the expressions of `tests/playbook_strategies.py`."""
 
-    def evaluate(self, expression, path):
+    def evaluate(self, expression, path, told=()):
         asked = OUTCOME_OF.fullmatch(expression)
         value = VALUES.get(expression, MISSING) if asked is None else self._outcome(asked[1], path)
         if value is MISSING:
@@ -193,6 +193,9 @@ class Simulation:
                     opened_now.add(move.path)
                 case engine.Enter(_, path):
                     self.entered[path] += 1
+                case engine.Leave(step, path, outcome) if not step.branches:
+                    assert outcome == "FAIL", f"{path} could not begin"
+                    self.outcomes[path] = outcome
                 case engine.Leave(step, path, outcome):
                     self.left[path] += 1
                     self.outcomes[path] = outcome

@@ -7,7 +7,7 @@ from approvals import services as approvals
 from approvals.models import ActionRequest
 from audit import actions
 from config.errors import Invalid, LeaseLost, WrongState
-from runs import due, services
+from runs import asking, due, services, stopping
 from tests.factories import actions_of, claimed, later, reloaded, started, steps, tasks_of
 from tests.people import agent
 
@@ -18,11 +18,11 @@ STORY = steps({"id": "deploy", "role": "agent:validator", "token_ttl": 300}, {"i
 
 def ask(lease, actor, **given):
     asked = {"reason": "Deploy v1.2.3 to production", "role": "human:police_liaison", **given}
-    return services.request_approval(task_id=lease.task.pk, token=lease.token, actor=actor, **asked)
+    return asking.request_approval(task_id=lease.task.pk, token=lease.token, actor=actor, **asked)
 
 
 def resume(lease, actor):
-    return services.resume_task(task_id=lease.task.pk, token=lease.token, actor=actor)
+    return asking.resume_task(task_id=lease.task.pk, token=lease.token, actor=actor)
 
 
 def decide(request_id, actor, outcome="PASS", reason=""):
@@ -107,9 +107,9 @@ def test_nobody_else_resumes_it_and_no_other_token_does(lease, validator, liaiso
     colleague = agent("colleague", "agent:validator")
 
     with pytest.raises(LeaseLost):
-        services.resume_task(task_id=lease.task.pk, token=lease.token, actor=colleague)
+        asking.resume_task(task_id=lease.task.pk, token=lease.token, actor=colleague)
     with pytest.raises(LeaseLost):
-        services.resume_task(task_id=lease.task.pk, token="lease_other", actor=validator)
+        asking.resume_task(task_id=lease.task.pk, token="lease_other", actor=validator)
     resume(lease, validator)
     with pytest.raises(WrongState):
         resume(lease, validator)
@@ -158,7 +158,7 @@ def test_who_asked_does_not_answer_and_machines_are_not_asked(lease, validator):
 
 def test_cancelling_the_run_closes_the_question(lease, validator, liaison):
     request_id, _ = ask(lease, validator)
-    services.cancel_run(run_id=lease.task.run_id, actor=lease.task.run.started_by)
+    stopping.cancel_run(run_id=lease.task.run_id, actor=lease.task.run.started_by)
 
     assert ActionRequest.objects.get(pk=request_id).state == "not_required"
     assert reloaded(lease.task.run).state == "cancelled"

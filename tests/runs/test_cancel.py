@@ -6,7 +6,7 @@ import pytest
 from approvals.models import ActionRequest
 from audit import actions
 from config.errors import Forbidden, NotFound, WrongState
-from runs import due, services
+from runs import due, services, stopping
 from runs.models import TaskState
 from tests.factories import (
     actions_of,
@@ -26,7 +26,7 @@ STORY = steps({"id": "one", "role": "agent:validator"}, {"id": "two", "role": "a
 
 
 def cancel(run, actor=None, reason="not needed any more"):
-    return services.cancel_run(run_id=run.pk, actor=actor or founder(), reason=reason)
+    return stopping.cancel_run(run_id=run.pk, actor=actor or founder(), reason=reason)
 
 
 def test_what_waits_is_closed_and_the_run_is_cancelled_at_once(validator):

@@ -218,7 +218,7 @@ def test_a_run_has_a_clock_of_its_own(validator, liaison):
     assert reloaded(run).state == "failed"
     assert [task.state for task in tasks_of(run)] == ["cancelled"]
     assert ActionRequest.objects.get(run=run).state == "not_required"
-    assert Entry.objects.get(action=actions.RUN_FAILED).data["run_timeout"] == 600
+    assert "it may take 600 s" in Entry.objects.get(action=actions.RUN_FAILED).note
 
 
 @pytest.mark.django_db

@@ -99,14 +99,14 @@ def test_a_step_whose_condition_is_false_is_skipped():
 def test_a_condition_that_is_neither_true_nor_false_fails_closed(value):
     story = Story(agent("a", when="payload.flag"), values={"payload.flag": value})
 
-    assert story.starts() == ["fail a"]
+    assert story.starts() == ["leave a FAIL", "fail a"]
     assert story.moves[-1].reason == f"`payload.flag` at a gives a {type(value).__name__}, not true or false"
 
 
 def test_a_condition_without_its_data_fails_closed_and_says_what_was_missing():
     story = Story(agent("a", when="payload.absent"))
 
-    assert story.starts() == ["fail a"]
+    assert story.starts() == ["leave a FAIL", "fail a"]
     assert story.moves[-1].reason == "`payload.absent` at a has no value"
 
 
@@ -175,11 +175,11 @@ def test_a_case_can_be_the_outcome_of_a_step():
         ({"until": "2026-06-01T09:00:00-04:00"}, {}, ["timer w 2026-06-01T09:00:00-04:00"]),
         ({"until": "payload.at"}, {"payload.at": "2026-06-01T09:00:00Z"}, ["timer w 2026-06-01T09:00:00+00:00"]),
         ({"until": "t"}, {"t": datetime(2026, 6, 1, tzinfo=UTC)}, ["timer w 2026-06-01T00:00:00+00:00"]),
-        ({"until": "t"}, {"t": "2026-06-01"}, ["fail w"]),
-        ({"until": "t"}, {"t": "tomorrow"}, ["fail w"]),
-        ({"until": "t"}, {"t": datetime(2026, 6, 1)}, ["fail w"]),  # noqa: DTZ001  # what fails is that it has no zone
-        ({"until": "t"}, {"t": 5}, ["fail w"]),
-        ({"until": "t"}, {}, ["fail w"]),
+        ({"until": "t"}, {"t": "2026-06-01"}, ["leave w FAIL", "fail w"]),
+        ({"until": "t"}, {"t": "tomorrow"}, ["leave w FAIL", "fail w"]),
+        ({"until": "t"}, {"t": datetime(2026, 6, 1)}, ["leave w FAIL", "fail w"]),  # noqa: DTZ001
+        ({"until": "t"}, {"t": 5}, ["leave w FAIL", "fail w"]),
+        ({"until": "t"}, {}, ["leave w FAIL", "fail w"]),
         ({"signal": "paid"}, {}, ["await w paid"]),
         ({"signal": "paid", "timeout": "1h"}, {}, ["await w paid", "timer w 3600"]),
     ],

@@ -7,7 +7,7 @@ from accounts.models import User
 from audit import actions
 from audit.models import Entry
 from config.errors import LeaseLost, Refused
-from runs import due, jobs, services
+from runs import due, jobs, services, stopping
 from runs.models import Effect, Run, Task
 from tests.factories import actions_of, claimed, founder, later, reloaded, started, steps, tasks_of
 from tests.people import agent
@@ -85,7 +85,7 @@ def test_a_completion_and_a_cancelling_leave_no_task_open_in_an_ended_run(valida
         lease = claimed(validator)
 
         results = at_once(
-            complete(lease, validator), lambda run=run: services.cancel_run(run_id=run.pk, actor=founder())
+            complete(lease, validator), lambda run=run: stopping.cancel_run(run_id=run.pk, actor=founder())
         )
 
         assert losers(results) == []
@@ -102,7 +102,7 @@ def test_a_release_and_a_cancelling_leave_nothing_claimable(validator):
             task_id=lease.task.pk, actor=validator, token=lease.token
         )
 
-        at_once(release, lambda run=run: services.cancel_run(run_id=run.pk, actor=founder()))
+        at_once(release, lambda run=run: stopping.cancel_run(run_id=run.pk, actor=founder()))
 
         assert reloaded(run).state == "cancelled"
         assert claim(validator)() == []
@@ -130,7 +130,7 @@ def test_a_completion_races_the_end_of_its_lease_and_one_of_them_wins(validator)
 
         assert [type(fault) for fault in losers(results)] == [LeaseLost]
         assert tasks_of(run)[0].state == "pending"
-        services.cancel_run(run_id=run.pk, actor=founder())
+        stopping.cancel_run(run_id=run.pk, actor=founder())
 
 
 def test_two_workers_perform_one_service_step_once(validator, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from runs import services as runs
 from runs.timeline import LINES_SHOWN, WORDS, seconds_in_words, sentence, timeline_of
 from tests.factories import claimed, later, started, steps, waiting_for_a_person
 
-NOT_OF_A_RUN = ("playbook.", "version.", "connector.", "user.", "role.", "key.")
+NOT_OF_A_RUN = ("rules.", "ruleset.", "playbook.", "version.", "connector.", "user.", "role.", "key.")
 
 
 def told(run_id: int) -> list[str]:

@@ -18,7 +18,8 @@ from approvals.models import ActionRequest
 from audit.models import Entry
 from playbooks import services as playbooks
 from playbooks.models import Version
-from runs import due, jobs, services
+from runs import asking, due, jobs, services, stopping
+from runs.incidents import resolve_incident
 from runs.models import LEASE_LOSSES_ALLOWED, Run, Task
 from tests.factories import (
     PERMIT,
@@ -31,6 +32,7 @@ from tests.factories import (
     steps,
     waiting_for_a_person,
 )
+from tests.runs.play import Play, agent, human, parallel, wait
 
 pytestmark = pytest.mark.django_db
 
@@ -40,6 +42,9 @@ Arrow = tuple[str, str, str, str]  # model, method, from, to
 NOT_REACHED = {
     ("run", "dequeue", "queued", "running"),
     ("run", "cancel", "queued", "cancelling"),
+    ("run", "terminate", "queued", "terminated"),
+    ("run", "terminate", "pausing", "terminated"),
+    ("run", "terminate", "paused", "terminated"),
     ("request", "cancel", "pending", "cancelled"),
     ("request", "cancel", "in_review", "cancelled"),
     ("request", "cancel", "info_requested", "cancelled"),
@@ -79,6 +84,7 @@ ONE = steps({"id": "one", "role": "agent:validator"}, {"id": "two", "role": "age
 
 def test_each_transition_emits_exactly_one_entry(walk, validator, liaison, tmp_path, monkeypatch):
     monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path))
+    monkeypatch.setattr("audit.services.OPTIMISTIC_TRIES", 0)  # a try that is made again would be seen twice
     for way in WAYS:
         way(validator, liaison)
 
@@ -113,13 +119,13 @@ def claim_given_back(validator: Any, liaison: Any) -> None:
     request = waiting_for_a_person(validator)
     services.claim_tasks(role="human:police_liaison", actor=liaison)
     approvals.release_request(request_id=request.pk, actor=liaison)
-    services.cancel_run(run_id=request.run_id, actor=founder())
+    stopping.cancel_run(run_id=request.run_id, actor=founder())
 
 
 def cancelled_while_reviewed(validator: Any, liaison: Any) -> None:
     request = waiting_for_a_person(validator)
     services.claim_tasks(role="human:police_liaison", actor=liaison)
-    services.cancel_run(run_id=request.run_id, actor=founder())
+    stopping.cancel_run(run_id=request.run_id, actor=founder())
 
 
 def claim_run_out(validator: Any, liaison: Any) -> None:
@@ -127,7 +133,7 @@ def claim_run_out(validator: Any, liaison: Any) -> None:
     services.claim_tasks(role="human:police_liaison", actor=liaison)
     later(hours=9)
     due.sweep()
-    services.cancel_run(run_id=request.run_id, actor=founder())
+    stopping.cancel_run(run_id=request.run_id, actor=founder())
 
 
 def completed(validator: Any, liaison: Any) -> None:
@@ -145,13 +151,13 @@ def released_and_cancelled(validator: Any, liaison: Any) -> None:
     run = started(ONE)
     lease = claimed(validator)
     services.release_task(task_id=lease.task.pk, actor=validator, token=lease.token)
-    services.cancel_run(run_id=run.pk, actor=founder())
+    stopping.cancel_run(run_id=run.pk, actor=founder())
 
 
 def released_after_the_cancelling(validator: Any, liaison: Any) -> None:
     run = started(ONE)
     lease = claimed(validator)
-    services.cancel_run(run_id=run.pk, actor=founder())
+    stopping.cancel_run(run_id=run.pk, actor=founder())
     services.release_task(task_id=lease.task.pk, actor=validator, token=lease.token)
 
 
@@ -166,7 +172,7 @@ def lost_too_often(validator: Any, liaison: Any) -> None:
 def asked_in_mid_task(validator: Any) -> tuple[Any, ActionRequest]:
     started(ONE)
     lease = claimed(validator)
-    request_id, _ = services.request_approval(
+    request_id, _ = asking.request_approval(
         task_id=lease.task.pk, token=lease.token, actor=validator, reason="may I?", role="human:police_liaison"
     )
     return lease, ActionRequest.objects.get(pk=request_id)
@@ -175,8 +181,8 @@ def asked_in_mid_task(validator: Any) -> tuple[Any, ActionRequest]:
 def resumed(validator: Any, liaison: Any) -> None:
     lease, request = asked_in_mid_task(validator)
     approvals.decide(request_id=request.pk, actor=liaison, outcome="PASS")
-    services.resume_task(task_id=lease.task.pk, token=lease.token, actor=validator)
-    services.cancel_run(run_id=request.run_id, actor=founder())
+    asking.resume_task(task_id=lease.task.pk, token=lease.token, actor=validator)
+    stopping.cancel_run(run_id=request.run_id, actor=founder())
 
 
 def not_resumed(validator: Any, liaison: Any) -> None:
@@ -184,13 +190,13 @@ def not_resumed(validator: Any, liaison: Any) -> None:
     approvals.decide(request_id=request.pk, actor=liaison, outcome="PASS")
     later(seconds=61)
     due.sweep()
-    services.cancel_run(run_id=request.run_id, actor=founder())
+    stopping.cancel_run(run_id=request.run_id, actor=founder())
 
 
 def cancelled_before_it_resumed(validator: Any, liaison: Any) -> None:
     _, request = asked_in_mid_task(validator)
     approvals.decide(request_id=request.pk, actor=liaison, outcome="PASS")
-    services.cancel_run(run_id=request.run_id, actor=founder())
+    stopping.cancel_run(run_id=request.run_id, actor=founder())
 
 
 def timed_out_in_every_state(validator: Any, liaison: Any) -> None:
@@ -211,12 +217,52 @@ def timed_out_in_every_state(validator: Any, liaison: Any) -> None:
     due.sweep()
     started(agents)
     lease = claimed(validator)
-    request_id, _ = services.request_approval(
+    request_id, _ = asking.request_approval(
         task_id=lease.task.pk, token=lease.token, actor=validator, reason="may I?", role="human:police_liaison"
     )
     approvals.decide(request_id=request_id, actor=liaison, outcome="PASS")
     later(seconds=31)
     due.sweep()
+
+
+def cancelled_while_held(validator: Any, liaison: Any) -> None:
+    play = Play(parallel("either", [agent("a")], [agent("b")], join="ANY"))
+    play.claim("either/0/a")
+    play.do("either/1/b")
+
+
+def stuck_in_every_state(validator: Any, liaison: Any) -> None:
+    held = {"on_exhausted": "INCIDENT", "timeouts": {"schedule_to_close": 30}}
+    Play(agent("a", **held))
+    Play(human("a", **held))
+    Play(agent("a", when="payload.nothing", on_exhausted="INCIDENT"))
+    later(seconds=31)
+    due.sweep()
+    play = Play(agent("a", **held))
+    lease = play.claim("a")
+    request_id, _ = asking.request_approval(
+        task_id=lease.task.pk, token=lease.token, actor=validator, reason="may I?", role="human:police_liaison"
+    )
+    approvals.decide(request_id=request_id, actor=liaison, outcome="PASS")
+    later(seconds=31)
+    due.sweep()
+    assert play.incidents == {"a"}
+    resolve_incident(task_id=play.task("a").pk, actor=founder(), resolution="skip", reason="by hand")
+
+
+def waited(validator: Any, liaison: Any) -> None:
+    play = Play(wait("rest", duration="1m"), wait("sign", signal="go", timeout="1m"))
+    play.tick(minutes=2)
+    play.tick(minutes=2)
+    assert play.state == "failed"
+
+
+def terminated(validator: Any, liaison: Any) -> None:
+    stopping.terminate_run(run_id=Play(agent("a")).run_id, actor=founder(), reason="over")
+    play = Play(agent("a"))
+    play.claim("a")
+    stopping.cancel_run(run_id=play.run_id, actor=founder())
+    stopping.terminate_run(run_id=play.run_id, actor=founder(), reason="over")
 
 
 def retired(validator: Any, liaison: Any) -> None:
@@ -242,5 +288,9 @@ WAYS: list[Callable[[Any, Any], None]] = [
     not_resumed,
     cancelled_before_it_resumed,
     timed_out_in_every_state,
+    cancelled_while_held,
+    stuck_in_every_state,
+    waited,
+    terminated,
     retired,
 ]
