@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """A governance step in a run: our worker holds what the run has come to against the rules, and people are asked."""
 
+import json
+
 import pytest
+import yaml
 
 from approvals.models import ActionRequest
 from audit import actions
 from audit.models import Entry
 from playbooks import rule_services
+from playbooks import rules as written
 from playbooks.models import RuleSetVersion
 from playbooks.rule_services import About
 from playbooks.rules import Rule
 from runs.models import Effect
-from runs.services import claim_for_worker
-from tests.factories import founder, user
+from runs.services import claim_for_worker, claim_tasks, complete_task
+from tests.factories import founder, started, user
+from tests.house.tree import ROOT
 from tests.people import person
 from tests.runs.play import LIAISON, Play, agent
+from tests.stories.pages import blocks
 
 pytestmark = pytest.mark.django_db
 
@@ -159,6 +165,41 @@ def test_a_mapping_that_cannot_use_the_finding_is_a_fault(said):
     assert (run.task("Review").state, run.task("Review").error_type) == ("failed", "Invalid")
     assert run.state == "failed"
     assert not ActionRequest.objects.exists()
+
+
+# The guide ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guide():
+    """The playbook and the rule set of the guide, published."""
+    playbook, rules = blocks(ROOT / "docs" / "how-to" / "govern.md")
+    told = json.loads(rules.text)
+    about = About(told["title"], told["concern"])
+    parsed = written.parse_data({"rules": told["rules"]})
+    rule_services.create_rule_set(actor=founder(), slug=told["id"], about=about, rules=parsed)
+    rule_services.publish_rules(actor=founder(), slug=told["id"], number=1)
+    return yaml.safe_load(playbook.text)
+
+
+@pytest.mark.parametrize(
+    ("said", "open_then"),
+    [
+        ({"skipped_regions": []}, {"Update"}),
+        ({"skipped_regions": ["Delta"]}, {"Review"}),
+        ({"skipped_regions": [], "smallest_group": 3}, {"Tell"}),
+        ({}, {"Tell"}),
+    ],
+)
+def test_the_playbook_of_the_guide_does_what_the_guide_says(guide, said, open_then):
+    run = Play(run=started(guide))
+    (lease,) = claim_tasks(role="agent:coverage_advisor", actor=user("advisor", "agent", "agent:coverage_advisor"))
+    complete_task(
+        task_id=lease.task.pk, actor=user("advisor"), token=lease.token, outcome="PASS", output={"n": 1, **said}
+    )
+    run.tick()
+
+    assert run.open == open_then
 
 
 # Asking people --------------------------------------------------------------------------------------------
