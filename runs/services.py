@@ -43,6 +43,7 @@ from runs.advance import (
     position,
     save_run,
     take_back,
+    tell_parent,
 )
 from runs.effects import confirm, intend
 from runs.inputs import Known, handed, outputs_for
@@ -106,6 +107,7 @@ def begin_run(batch: Batch, run: Run, *, actor: Actor, at: datetime, drawn: Sequ
     known = Known(run)
     change = Change(known, at=at).take(engine.start(run.version.definition, known.evaluate))
     batch.insert(run)
+    tell_parent(batch, run)
     asked = change.write_into(batch, drawn=drawn)
     started = Line(
         actions.RUN_STARTED,
@@ -367,7 +369,7 @@ def end_with_fault(
     verdict = retry.after_fault(
         step.retries,
         fault,
-        attempt=task.attempt - task.tries_before,
+        attempt=task.attempt - (task.tries_before or 0),
         random=random.random,
     )
     delay = round(verdict.delay_seconds, 3) if isinstance(verdict, retry.TryAgain) else None

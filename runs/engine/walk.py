@@ -353,7 +353,12 @@ class Walk:
 
     def _close(self, path: str) -> None:
         """End what is open beneath: what began before by a Close, what this same event would begin by not beginning."""
-        self._moves = [move for move in self._moves if not (isinstance(move, Opening) and is_beneath(move.path, path))]
+        over = {move.path for move in self._moves if isinstance(move, Leave)}
+        self._moves = [
+            move
+            for move in self._moves
+            if not (isinstance(move, Opening | Enter) and is_beneath(move.path, path) and move.path not in over)
+        ]
         if path in self._before.blocks:
             self._moves.append(Close(path))
         self._forget_beneath(path)
