@@ -43,7 +43,6 @@ LEVELS: Mapping[str, Level] = {
     "no_steps": "error",
     "not_built": "error",
     "unknown_call": "error",
-    "unknown_playbook": "error",
     "unknown_rule_set": "error",
     "unknown_name": "error",
     "no_such_step": "error",
@@ -53,13 +52,14 @@ LEVELS: Mapping[str, Level] = {
     "may_not_have_run": "warning",
     "never_runs": "warning",
     "runs_itself": "warning",
+    "unknown_playbook": "warning",
     "role_missing": "warning",
     "role_without_members": "warning",
     "too_few_people": "warning",
     "nobody_left": "warning",
     "not_undone": "warning",
 }
-"""Every code there is. What the people of an installation can mend without touching the playbook is a warning."""
+"""Every code there is. Where people, roles or other playbooks are missing, that is a warning: they may come later."""
 
 
 @dataclass(frozen=True, slots=True)
