@@ -22,6 +22,7 @@ from audit.context import coming_from
 from config import mail
 from config.crash import crash_point
 from config.errors import LeaseLost
+from config.prepared import Reading
 from playbooks import catalogue
 from playbooks.catalogue import ActionCall, Permanent, Verdict
 from runs import cluster, due
@@ -59,7 +60,7 @@ def holder() -> str:
 
 def perform_task(task_id: int) -> None:
     """Claim a task of our worker: call its action and report what came of it, or check the rules."""
-    actor = User.objects.get(username=WORKER_USERNAME)
+    (actor,) = _worker()
     claimed = claim_for_worker(task_id=task_id, actor=actor, holder=holder())
     if claimed is None:
         return
@@ -72,6 +73,9 @@ def perform_task(task_id: int) -> None:
             _call(lease, effect, actor)
     except LeaseLost:
         log.warning("task %s took longer than its lease; its result was refused", task_id)
+
+
+_worker = Reading(lambda: User.objects.filter(username=WORKER_USERNAME))
 
 
 def _call(lease: Lease, effect: Effect, actor: User) -> None:
@@ -152,11 +156,7 @@ def _ready_for_worker() -> Any:
 
 
 def service_tasks() -> due.Source:
-    return due.Source(
-        find=lambda limit: list(_ready_for_worker().values_list("pk", flat=True)[:limit]),
-        perform=perform_task,
-        oldest=lambda: _ready_for_worker().order_by("ready_at").values_list("ready_at", flat=True).first(),
-    )
+    return due.Source(waiting=_ready_for_worker, since="ready_at", perform=perform_task)
 
 
 def notices() -> due.Source:
@@ -170,7 +170,7 @@ def tick() -> int:
         seen: set[tuple[str, int]] = set()
         while True:
             acted += due.sweep()
-            fresh = [ticket for ticket in due.tickets(due.BATCH) if ticket not in seen]
+            fresh = [ticket for ticket in due.look().tickets if ticket not in seen]
             if not fresh:
                 return acted
             seen.update(fresh)

@@ -194,11 +194,12 @@ def claim_tasks(*, role: str, actor: User, limit: int = 1) -> list[Lease]:
     return leases
 
 
-@act(actions.TASK_CLAIM_DENIED)
+@act(actions.TASK_CLAIM_DENIED, one_write=True)
 def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, Effect | None] | None:
     """Lease one task for our worker, and write down the effect that its call intends; None if another was sooner.
 
-    A check of rules has no effect.
+    A check of rules has no effect. Nothing is locked to read the task: of two that read the same, one writes, and the
+    other finds it gone.
     """
     batch = Batch()
     leases, lines = _lease(batch, _ready_for_worker(task_id=task_id), actor=actor, holder=holder)
@@ -210,8 +211,8 @@ def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, 
     if lease.task.definition.call is not None:
         effect, intended = intend(lease, actor=actor, at=lease.task.claimed_at, batch=batch)
         lines.append(intended)
-    _write_claim(batch, lines)
     crash_point("effect.before_intended_commit")
+    _write_claim(batch, lines)
     return lease, effect
 
 
@@ -239,7 +240,9 @@ def _ready_of_role(limit: int) -> Reading[Task]:
 
 
 _ready_for_worker = Reading(
-    lambda: _locked_for_claim(Task.objects.ready().filter(pk=Param("task_id", BigIntegerField()), by_worker=True), 1)
+    lambda: _with_version(
+        Task.objects.ready().filter(pk=Param("task_id", BigIntegerField()), by_worker=True).order_by()
+    ).annotate(db_now=clock.Now(each_time=True))
 )
 
 
