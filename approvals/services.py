@@ -490,6 +490,8 @@ def _answer_task(
         "note": vote.reason,
     }
     output = masked(request, response_data) if response_data else None
+    if task.kind == StepKind.GOVERNANCE:
+        output = request.asked["context"]["finding"]
     if task.kind in ASKED_KINDS:
         return answer_human_task(**handed_on, output=output, approval=approval)
     return answer_asking_task(**handed_on, failed=failed, approval={**approval, "response_data": output})

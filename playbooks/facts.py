@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db.models import Q
 
@@ -27,9 +28,10 @@ def facts_about(definition: Definition) -> Facts:
     steps = list(definition.walk())
     return Facts(
         known_calls=catalogue.names(),
-        members=_members({step.role for step in steps if step.role}),
+        members=_members({settings.REVIEW_ROLE, *(step.role for step in steps if step.role)}),
         playbooks=_published() if any(isinstance(step.shape, Child) for step in steps) else {},
         rule_sets=_rules() if any(isinstance(step.shape, Governance) for step in steps) else (),
+        review_role=settings.REVIEW_ROLE,
     )
 
 

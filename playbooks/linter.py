@@ -43,7 +43,6 @@ LEVELS: Mapping[str, Level] = {
     "no_steps": "error",
     "not_built": "error",
     "unknown_call": "error",
-    "unknown_playbook": "error",
     "unknown_rule_set": "error",
     "unknown_name": "error",
     "no_such_step": "error",
@@ -53,13 +52,14 @@ LEVELS: Mapping[str, Level] = {
     "may_not_have_run": "warning",
     "never_runs": "warning",
     "runs_itself": "warning",
+    "unknown_playbook": "warning",
     "role_missing": "warning",
     "role_without_members": "warning",
     "too_few_people": "warning",
     "nobody_left": "warning",
     "not_undone": "warning",
 }
-"""Every code there is. What the people of an installation can mend without touching the playbook is a warning."""
+"""Every code there is. Where people, roles or other playbooks are missing, that is a warning: they may come later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class Facts:
     members: Mapping[str, frozenset[int]] | None = None  # active members of each role there is
     playbooks: Mapping[str, frozenset[int]] | None = None  # published versions of each playbook
     rule_sets: Collection[str] | None = None  # with published rules: `privacy`, `privacy@1`
+    review_role: str = ""  # who is asked where a governance step names nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +375,11 @@ class _Linter:
     def _of_people(self, step: Step) -> Iterator[Found]:
         members = self.facts.members
         works_for_itself = step.kind is StepKind.SERVICE and step.call is not None
-        if not step.role or members is None or works_for_itself:
+        if members is None or works_for_itself:
+            return
+        if step.kind is StepKind.GOVERNANCE and not step.role:
+            yield from self._of_review(step, members)
+        if not step.role:
             return
         have = members.get(step.role)
         if have is None:
@@ -385,6 +390,15 @@ class _Linter:
             yield Found("role_without_members", ("role",), message, f"Give {step.role} members: Users, in the admin.")
         elif step.kind is StepKind.HUMAN:
             yield from self._of_approval(step, have, members)
+
+    def _of_review(self, step: Step, members: Mapping[str, frozenset[int]]) -> Iterator[Found]:
+        role = self.facts.review_role
+        if role and not members.get(role):
+            message = (
+                f"Role {role} has no members: nobody could be asked where a rule of {shown(step.id)} wants a person."
+            )
+            remedy = f"Give {role} members: Users, in the admin. Or name another `role`."
+            yield Found("role_without_members", ("role",), message, remedy)
 
     def _of_approval(self, step: Step, have: frozenset[int], members: Mapping[str, frozenset[int]]) -> Iterator[Found]:
         policy = step.policy or {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a draft may say but a published version may not: what this version of HMS-ACT would not carry out.
 
-The two tables below say what is not built. Whoever builds one of these deletes its line.
+The table below says what is not built. Whoever builds one of these deletes its line.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from playbooks.definition import Step, StepKind
+from playbooks.definition import Step
 from playbooks.places import shown
 
 
@@ -18,12 +18,6 @@ class NotBuilt(NamedTuple):
     remedy: str
 
 
-NOT_BUILT_KINDS: Mapping[StepKind, NotBuilt] = {
-    StepKind.GOVERNANCE: NotBuilt(
-        "run governance steps", "Let an agent or a person check the rules: a step of type `agent` or `human`."
-    ),
-}
-
 NOT_BUILT_FIELDS: Mapping[str, NotBuilt] = {
     "effect": NotBuilt("hold effects but by their key", "Leave `effect` out, or write keyed."),
 }
@@ -31,8 +25,6 @@ NOT_BUILT_FIELDS: Mapping[str, NotBuilt] = {
 
 def not_built(step: Step) -> Iterator[tuple[str, str, str]]:
     """(field, what is missing, what to do instead)."""
-    if step.kind in NOT_BUILT_KINDS:
-        yield "type", *_sentences(step, NOT_BUILT_KINDS[step.kind])
     default = Step(id=step.id, kind=step.kind)
     for field, missing in NOT_BUILT_FIELDS.items():
         if getattr(step, field) != getattr(default, field):

@@ -26,6 +26,7 @@ from config.prepared import Reading
 from playbooks import catalogue
 from playbooks.catalogue import ActionCall, Permanent, Verdict
 from runs import cluster, due
+from runs.governing import govern
 from runs.leases import Lease
 from runs.models import Effect, EffectState, Notice, Task
 from runs.notices import stalled
@@ -58,7 +59,7 @@ def holder() -> str:
 
 
 def perform_task(task_id: int) -> None:
-    """Claim a service task, call its action, and report what came of it."""
+    """Claim a task of our worker: call its action and report what came of it, or check the rules."""
     (actor,) = _worker()
     claimed = claim_for_worker(task_id=task_id, actor=actor, holder=holder())
     if claimed is None:
@@ -66,7 +67,10 @@ def perform_task(task_id: int) -> None:
     lease, effect = claimed
     crash_point("effect.after_intended")
     try:
-        _call(lease, effect, actor)
+        if effect is None:
+            _tell(govern, lease=lease, actor=actor)
+        else:
+            _call(lease, effect, actor)
     except LeaseLost:
         log.warning("task %s took longer than its lease; its result was refused", task_id)
 

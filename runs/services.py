@@ -195,10 +195,11 @@ def claim_tasks(*, role: str, actor: User, limit: int = 1) -> list[Lease]:
 
 
 @act(actions.TASK_CLAIM_DENIED, one_write=True)
-def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, Effect] | None:
-    """Lease one service task for our worker and write down the intended effect; None if another was sooner.
+def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, Effect | None] | None:
+    """Lease one task for our worker, and write down the effect that its call intends; None if another was sooner.
 
-    Nothing is locked to read it: of two that read the same, one writes, and the other finds it gone.
+    A check of rules has no effect. Nothing is locked to read the task: of two that read the same, one writes, and the
+    other finds it gone.
     """
     batch = Batch()
     leases, lines = _lease(batch, _ready_for_worker(task_id=task_id), actor=actor, holder=holder)
@@ -206,9 +207,12 @@ def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, 
         return None
     (lease,) = leases
     assert lease.task.claimed_at is not None
-    effect, intended = intend(lease, actor=actor, at=lease.task.claimed_at, batch=batch)
+    effect = None
+    if lease.task.definition.call is not None:
+        effect, intended = intend(lease, actor=actor, at=lease.task.claimed_at, batch=batch)
+        lines.append(intended)
     crash_point("effect.before_intended_commit")
-    _write_claim(batch, [*lines, intended])
+    _write_claim(batch, lines)
     return lease, effect
 
 
@@ -285,11 +289,12 @@ def complete_task(
     output: Any = None,
     note: str = "",
     effect: Effect | None = None,
+    first: Sequence[Line] = (),
 ) -> Task:
     """End a task with its outcome and advance its run. On a human step this is the decision itself.
 
     A call repeated with the same token and body changes nothing: delivery is at least once. `output` is kept as the
-    confirmed result of `effect`, if one is given, both or neither.
+    confirmed result of `effect`, if one is given, both or neither. `first` is recorded before, in the same transaction.
     Raises LeaseLost, and Invalid for an outcome the step does not declare.
     """
     task = read_task(task_id, actor)
@@ -316,7 +321,7 @@ def complete_task(
     batch = Batch()
     confirmed = confirm(effect, task=task, actor=actor, result=output, at=task.db_now, batch=batch) if effect else []
     advance = advance_by(known, engine.step_ended, outcome)
-    end_task(batch, line, Change(known, at=task.db_now), advance, first=confirmed)
+    end_task(batch, line, Change(known, at=task.db_now), advance, first=[*first, *confirmed])
     return task
 
 

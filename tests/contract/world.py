@@ -24,6 +24,7 @@ from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector, disable_connector
 from playbooks.models import Connector, RuleSetVersion, Version
 from playbooks.rules import Rule
+from runs import asking
 from runs import services as runs
 from runs.jobs import perform_task
 from runs.leases import Lease
@@ -182,11 +183,11 @@ def _asked(by: User) -> ActionRequest:
     return ActionRequest.objects.get(run=run)
 
 
-def _approved_in_mid_task(asking: User, deciding: User) -> Lease:
+def _approved_in_mid_task(asker: User, deciding: User) -> Lease:
     started(PERMIT_WITH_FORM, payload={"name": CANARY})
-    lease = claimed(asking)
+    lease = claimed(asker)
     request_id, _ = asking.request_approval(
-        task_id=lease.task.pk, token=lease.token, actor=asking, reason=f"Shall I? {CANARY}", role=LIAISON_ROLE
+        task_id=lease.task.pk, token=lease.token, actor=asker, reason=f"Shall I? {CANARY}", role=LIAISON_ROLE
     )
     decide(request_id=request_id, actor=deciding, outcome="PASS")
     return lease

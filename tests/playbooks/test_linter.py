@@ -206,6 +206,17 @@ def test_why_a_step_cannot_have_run_is_told(steps, said):
     assert said in finding.message
 
 
+@pytest.mark.parametrize(
+    ("members", "is_told"), [({}, True), ({"human:r": frozenset()}, True), ({"human:r": {1}}, False)]
+)
+def test_a_governance_step_that_names_nobody_needs_reviewers(members, is_told):
+    facts = Facts(members=members, review_role="human:r")
+
+    told = found({"id": "a", "type": "governance"}, facts=facts)
+    assert told == ([("role_without_members", "steps[0].role")] if is_told else [])
+    assert ("role_missing", "steps[0].role") in found({"id": "a", "type": "governance", "role": "human:x"}, facts=facts)
+
+
 def test_what_is_not_known_is_not_judged_by():
     steps = [step("a", CALL, call="no.such"), step("b", HUMAN), {"id": "c", "type": "playbook", "playbook": "nobody"}]
 

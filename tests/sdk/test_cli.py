@@ -338,7 +338,8 @@ def test_push_stores_a_file_as_it_is_and_publishes_it(wire, capsys, tmp_path, na
     wire.answers("POST /acts/playbooks/validate", Answer(200, {"valid": True, "publishable": True}))
     wire.answers("POST /acts/playbooks", Answer(201, {"id": id, "versions": [version]}))
     wire.answers(f"GET /acts/playbooks/{id}/versions/1", Answer(200, version, {"ETag": '"d-draft"'}))
-    published = {"version": 1, "state": "published", "warnings": ["Nobody has the role."]}
+    warning = {"code": "role_missing", "path": "steps[0].role", "message": "Nobody has the role.", "remedy": "Mend it."}
+    published = {"version": 1, "state": "published", "warnings": [warning]}
     wire.answers(f"POST /acts/playbooks/{id}/versions/1/publish", Answer(200, published))
 
     assert main(["playbooks", "push", str(tmp_path / name)]) == 0
@@ -346,7 +347,7 @@ def test_push_stores_a_file_as_it_is_and_publishes_it(wire, capsys, tmp_path, na
     stored = wire.calls("POST /acts/playbooks")[0]
     assert (stored.text, stored.headers["content-type"], stored.query) == (text, content_type, {"id": id})
     out = capsys.readouterr().out
-    assert out == f"{id} version 1: published (new)\nwarning: Nobody has the role.\n"
+    assert out == f"{id} version 1: published (new)\nwarning: steps[0].role: Nobody has the role. Mend it.\n"
 
 
 JUDGED = {
