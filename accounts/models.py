@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from django.contrib.auth.models import AbstractUser, Group
+from django.contrib.auth.models import AbstractUser, Group, Permission
 from django.db import models
 from django.db.models import Q
 from knox.models import AbstractAuthToken, get_digest_token
@@ -20,6 +20,7 @@ from knox.settings import CONSTANTS
 from simple_history.models import HistoricalRecords
 
 from audit.services import Subject
+from config.prepared import Param, Reading
 
 ROLE_NAME = re.compile(r"(agent|human|svc):[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -59,8 +60,12 @@ class User(AbstractUser):
     @cached_property
     def roles(self) -> frozenset[str]:
         """Names of the roles this user is a member of; read once per instance."""
-        names = self.groups.values_list("name", flat=True)
-        return frozenset(name for name in names if is_role(name))
+        return roles_of(self.pk)
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        if obj is None and self.is_active and not self.is_superuser and not hasattr(self, "_perm_cache"):
+            self._perm_cache = _permissions_of(self.pk)  # where Django's backend keeps them, too
+        return super().has_perm(perm, obj)
 
     @property
     def is_human(self) -> bool:
@@ -68,6 +73,28 @@ class User(AbstractUser):
 
     def audit_subject(self) -> Subject:
         return Subject(type="user", id=str(self.pk), facts={"username": self.username})
+
+
+def roles_of(user_id: int) -> frozenset[str]:
+    """As they are in the database now."""
+    return frozenset(group.name for group in _groups(user_id=user_id) if is_role(group.name))
+
+
+def _permissions_of(user_id: int) -> set[str]:
+    return {f"{each.content_type.app_label}.{each.codename}" for each in _permissions(user_id=user_id)}
+
+
+_groups = Reading(lambda: Group.objects.filter(user=Param("user_id", models.BigIntegerField())).order_by())
+_permissions = Reading(
+    lambda: (
+        Permission.objects.filter(
+            Q(user=Param("user_id", models.BigIntegerField()))
+            | Q(group__user=Param("user_id", models.BigIntegerField()))
+        )
+        .select_related("content_type")
+        .order_by()
+    )
+)
 
 
 def members_of(role: str) -> models.QuerySet[User]:

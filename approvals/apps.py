@@ -23,6 +23,6 @@ class ApprovalsConfig(AppConfig):
         )
         performers.register("human", human)
         due.register_source("mail", notify.mails())
-        due.register_sweep(timers.look_at_requests)
+        due.register_sweep(timers.look_at_requests, ActionRequest)
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))

@@ -145,7 +145,8 @@ def _payload(request: ActionRequest, definition: Definition | None) -> tuple[Val
     given = {name: value for name, value in request.asked["input"].items() if name != "data"}
     schema = (definition.payload_schema if definition else None) or {}
     order = [name for name in schema.get("x-order", ()) if name in given]
-    return values_of({name: given[name] for name in dict.fromkeys([*order, *given])}, titles=_titles(schema))
+    ordered = {name: given[name] for name in dict.fromkeys([*order, *given])}
+    return (*values_of(ordered, titles=_titles(schema)), *values_of(request.asked.get("context", {})))
 
 
 def _measured(bound: Mapping[str, Any]) -> tuple[int, str]:
@@ -184,7 +185,7 @@ def _step_shown(task: Task, definition: Definition, *, is_this: bool) -> StepSho
         note=made_visible(task.note),
         fault=made_visible(f"{task.error_type}: {task.error_message}" if task.error_type or task.error_message else ""),
         source=_source(task),
-        is_checked=task.kind == "human",
+        is_checked=task.kind in ("human", "governance"),
         output=() if task.output is None else values_of(output),
         is_this=is_this,
     )
@@ -194,6 +195,8 @@ def _source(task: Task) -> str:
     if task.kind == "human":
         by = (task.approval or {}).get("by", "")
         return f"Answered by {made_visible(by)}." if by else ""
+    if task.kind == "governance":
+        return "Found by the rules in force."
     if task.assignee is None:
         return ""
     name, model = made_visible(task.assignee.get_username()), made_visible(task.assignee.model_name)

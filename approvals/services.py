@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import CharField
+from django.db.models import BigIntegerField, CharField
 
-from accounts.models import KIND_OF_ROLE, Kind, User, is_role, members_of
+from accounts.models import KIND_OF_ROLE, Kind, User, is_role, members_of, roles_of
 from approvals import policy
 from approvals.models import (
     DECIDABLE_REQUESTS,
@@ -490,6 +490,8 @@ def _answer_task(
         "note": vote.reason,
     }
     output = masked(request, response_data) if response_data else None
+    if task.kind == StepKind.GOVERNANCE:
+        output = request.asked["context"]["finding"]
     if task.kind in ASKED_KINDS:
         return answer_human_task(**handed_on, output=output, approval=approval)
     return answer_asking_task(**handed_on, failed=failed, approval={**approval, "response_data": output})
@@ -573,9 +575,11 @@ def refuse_unless_may_decide(request: ActionRequest, actor: User) -> None:
 
 def _person(actor: User) -> policy.Person:
     """Read anew: the session or key may be older than a change of roles."""
-    now = User.objects.prefetch_related("groups").get(pk=actor.pk)
-    roles = frozenset(group.name for group in now.groups.all() if is_role(group.name))
-    return policy.Person(id=now.pk, kind=now.kind, active=now.is_active, roles=roles)
+    (now,) = _user(user_id=actor.pk)
+    return policy.Person(id=now.pk, kind=now.kind, active=now.is_active, roles=roles_of(now.pk))
+
+
+_user = Reading(lambda: User.objects.filter(pk=Param("user_id", BigIntegerField())))
 
 
 def locked(request_id: str, actor: User) -> ActionRequest:

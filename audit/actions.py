@@ -46,6 +46,8 @@ INCIDENT_RESOLVED = "incident.resolved"
 INCIDENT_CLOSED = "incident.closed"
 INCIDENT_RESOLVE_DENIED = "incident.resolve_denied"
 
+GOVERNANCE_CHECKED = "governance.checked"
+
 EFFECT_INTENDED = "effect.intended"
 EFFECT_CONFIRMED = "effect.confirmed"
 EFFECT_REUSED = "effect.reused"

@@ -121,7 +121,7 @@ class Engine:
 
 
 def _waiting_for_worker(limit: int) -> list[int]:
-    return list(due.sources()["task"].find(limit))
+    return [row_id for source, row_id in due.look().tickets if source == "task"][:limit]
 
 
 def faults() -> list[str]:

@@ -25,14 +25,16 @@ class Now(Func):
     function = "clock_timestamp"
     output_field = DateTimeField()
 
-    def __init__(self, *, each_time: bool = False) -> None:
-        """`each_time`: for a `Reading`, which is compiled once and asks for its values anew with each call."""
+    def __init__(self, *, each_time: bool = False, as_begun: bool = False) -> None:
+        """`each_time`: for a `Reading`, which is compiled once and asks for its values anew with each call.
+        `as_begun`: the time when the statement began, which PostgreSQL can look up in an index."""
         super().__init__()
-        self.each_time = each_time
+        self.each_time, self.as_begun = each_time, as_begun
 
     def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         value = offset_seconds if self.each_time else offset_seconds()
-        return "(clock_timestamp() + make_interval(secs => %s))", (value,)
+        function = "statement_timestamp" if self.as_begun else "clock_timestamp"
+        return f"({function}() + make_interval(secs => %s))", (value,)
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, tuple[Any, ...]]:
         # SQLite's own clock has milliseconds; Python's, on the same host, has microseconds.

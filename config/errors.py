@@ -21,10 +21,12 @@ class Problem:
     message: str
     remedy: str = ""
     line: int | None = None
+    code: str = ""  # for programs, where there is one
 
     def as_json(self) -> dict[str, Any]:
+        code = {"code": self.code} if self.code else {}
         line = {} if self.line is None else {"line": self.line}
-        return {"path": self.path, **line, "message": self.message, "remedy": self.remedy}
+        return {**code, "path": self.path, **line, "message": self.message, "remedy": self.remedy}
 
 
 class Refused(Exception):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from smtplib import SMTPException
 from typing import Any
 
@@ -69,8 +69,8 @@ class DueMail(GuardedModel):
         raise NotImplementedError(f"{type(self).__name__} says when it is needed")
 
 
-def due_mails(kind: type[DueMail]) -> models.QuerySet[Any]:
-    return kind._default_manager.filter(state=MailState.DUE, due_at__lte=clock.now()).order_by("due_at", "id")
+def due_mails(kind: type[DueMail], at: datetime | clock.Now) -> models.QuerySet[Any]:
+    return kind._default_manager.filter(state=MailState.DUE, due_at__lte=at).order_by("due_at", "id")
 
 
 def send(kind: type[DueMail], compose: Callable[[Any], tuple[str, str]], mail_id: int) -> None:
@@ -94,7 +94,9 @@ def send(kind: type[DueMail], compose: Callable[[Any], tuple[str, str]], mail_id
 
 def _take(kind: type[DueMail], mail_id: int) -> DueMail | None:
     with transaction.atomic():
-        rows = due_mails(kind).select_for_update(of=("self",), skip_locked=True).select_related("recipient")
+        rows = (
+            due_mails(kind, clock.now()).select_for_update(of=("self",), skip_locked=True).select_related("recipient")
+        )
         mail: DueMail | None = rows.filter(pk=mail_id).first()
         if mail is None:
             return None

@@ -51,6 +51,7 @@ PROBLEM: Schema = {
                 "type": "object",
                 "required": ["path", "message"],
                 "properties": {
+                    "code": {"type": "string", "description": "For programs, where there is one."},
                     "path": {"type": "string", "description": "The field, as in `labels.a` or `steps[2].role`."},
                     "line": {"type": "integer", "description": "In a document that came as text."},
                     "message": {"type": "string"},

@@ -73,6 +73,30 @@ def placed(sql: str) -> str:
     return (first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))).replace("%%", "%")
 
 
+def with_constants(sql: str, params: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+    """(the text as `rows_of` wants it, the values that change). Words and numbers that do not change stand in it:
+    to use an index of some rows alone, PostgreSQL has to see which, and can then keep the plan."""
+    first, *others = sql.split("%s")
+    text, changing = first, []
+    for param, following in zip(params, others, strict=True):
+        if isinstance(param, str | int):
+            text += _literal(param) + following
+        else:
+            text += "%s" + following
+            changing.append(param)
+    return placed(text), tuple(changing)
+
+
+def _literal(value: str | int) -> str:
+    """Only of our own words and numbers."""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int):
+        return str(int(value))
+    assert not set(value) & set("'\\%"), value
+    return f"'{value!s}'"
+
+
 class Param(models.Expression):
     """Stands, in the query of a `Reading`, for a value that is given with each call."""
 
@@ -109,7 +133,7 @@ class _Compiled:
         related: Any = get_related_populators
         info, chosen = compiler.klass_info, compiler.klass_info["select_fields"]
         self.vendor = connection.vendor
-        self.sql, self.params = placed(sql), tuple(params)
+        self.sql, self.params = with_constants(sql, params)
         self.converters = _converters(compiler)
         self.first, self.end = chosen[0], chosen[-1] + 1
         self.model = _plain(info["model"])
@@ -145,13 +169,13 @@ def _converters(compiler: Any) -> list[tuple[int, Any, Any]]:
     found = []
     for position, (converters, expression) in compiler.get_converters(expressions).items():
         if connection.vendor == "sqlite" and isinstance(expression.output_field, models.DateTimeField):
-            converters = [_moment]
+            converters = [moment]
         found += [(position, converter, expression) for converter in converters]
     return found
 
 
-def _moment(found: datetime | str | None, *_: Any) -> datetime | None:
-    """What SQLite keeps of a moment: sqlite3 knows it in a column, and not in an expression."""
+def moment(found: datetime | str | None, *_: Any) -> datetime | None:
+    """A moment as `rows_of` answers it: of SQLite's, sqlite3 knows it in a column, and not in an expression."""
     if isinstance(found, str):
         found = datetime.fromisoformat(found)
     return None if found is None else found.replace(tzinfo=UTC)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # a wake-up may be lost: everybody also looks by the clock
 EMBEDDED_LOOK_SECONDS = 0.25  # SQLite carries no wake-up from another process
-COALESCE_SECONDS = 0.005  # a burst of wake-ups is one
+COALESCE_SECONDS = 0.005  # no shorter than `wake.COALESCE_SECONDS`
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -105,6 +105,8 @@ class Bell:
             async with await psycopg.AsyncConnection.connect(**wake.listening_parameters()) as listening:
                 await listening.execute(f"LISTEN {wake.CHANNEL}")
                 async for _ in listening.notifies():
+                    self._ring()
+                    # What was committed right after a wake-up rang no more; and a burst of them is two.
                     await asyncio.sleep(COALESCE_SECONDS)
                     self._ring()
         except psycopg.Error as fault:

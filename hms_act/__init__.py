@@ -22,6 +22,7 @@ from hms_act.errors import (
     TokenExpired,
     Unreachable,
 )
+from hms_act.orchestrator import Orchestrator, Result, TaskResult
 from hms_act.playbook import Playbook, Step
 from hms_act.retry import Retry
 from hms_act.shortcuts import complete_task, next_task, run_playbook
@@ -43,10 +44,12 @@ __all__ = [
     "NonRetryable",
     "NotAuthenticated",
     "NotFound",
+    "Orchestrator",
     "Playbook",
     "Problem",
     "RateLimited",
     "Request",
+    "Result",
     "Retry",
     "Run",
     "ServerError",
@@ -54,6 +57,7 @@ __all__ = [
     "Step",
     "StoredPlaybook",
     "Task",
+    "TaskResult",
     "TokenExpired",
     "Unreachable",
     "Version",

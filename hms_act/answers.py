@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from hms_act.errors import FieldError
+
 ENDED = frozenset({"completed", "failed", "cancelled", "terminated"})
 CLOSED = frozenset({"fulfilled", "rejected", "cancelled", "expired", "superseded", "not_required"})
 
@@ -308,4 +310,5 @@ def _call(answer: Json) -> tuple[str, Json]:
 
 
 def _warning(answer: Any) -> str:
-    return str(answer.get("message") or answer) if isinstance(answer, Mapping) else str(answer)
+    """A finding in a line: where, what, and the way out."""
+    return str(FieldError.from_answer(answer)) if isinstance(answer, Mapping) else str(answer)

@@ -149,6 +149,10 @@ def _add_access_commands(command: AddCommand) -> None:
 def _add_playbook_commands(subparsers: Any, after: argparse.ArgumentParser) -> None:
     playbooks = subparsers.add_parser("playbooks", help="Work with playbooks.")
     inner = playbooks.add_subparsers(required=True, metavar="COMMAND")
+    help = "See what is wrong or odd with a document; nothing is stored."
+    adding = inner.add_parser("validate", help=help, description=help, parents=[after])
+    adding.add_argument("file", metavar="FILE", help="JSON or YAML")
+    adding.set_defaults(command=commands.validate)
     help = "Store a document as a version of its playbook, and publish it."
     adding = inner.add_parser("push", help=help, description=help, parents=[after])
     adding.add_argument("file", metavar="FILE", help="JSON or YAML")

@@ -296,7 +296,10 @@ class Client:
         return answer.parsed(lambda said: Version.from_answer(playbook_id, said))
 
     def validate_playbook(self, document: Json | str, *, content_type: str = "") -> dict[str, Any]:
-        """`{"valid", "publishable", "errors", "notes", "digest"}`; nothing is stored."""
+        """`{"valid", "publishable", "errors", "warnings", "notes", "digest"}`; nothing is stored.
+
+        Errors and warnings are `{"code", "path", "line", "message", "remedy"}`.
+        """
         call = _document_call("/acts/playbooks/validate", document, content_type, key=None)
         return self._transport.send(call).parsed(dict)
 

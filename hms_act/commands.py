@@ -10,7 +10,6 @@ import argparse
 import getpass
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,9 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hms_act.answers import Request, Run, Task
-from hms_act.client import JSON, YAML, Client
-from hms_act.errors import StaleRevision
-from hms_act.playbook import save_document
+from hms_act.client import Client
+from hms_act.errors import FieldError, StaleRevision
+from hms_act.playbook import content_type_of, document_id, save_document
 from hms_act.state import State
 from hms_act.text import plain, table
 
@@ -163,10 +162,22 @@ def logout(session: Session, args: argparse.Namespace) -> Shown:
     return Shown(text, {"url": session.client.url, "logged_in": False})
 
 
+def validate(session: Session, args: argparse.Namespace) -> Shown:
+    """Nothing is stored. What would be refused is told before what is only odd."""
+    judged = session.client.validate_playbook(_file_text(args.file), content_type=content_type_of(args.file))
+    lines = [
+        f"{level}: {plain(FieldError.from_answer(each))}{_in_brackets(each)}"
+        for level in ("error", "warning")
+        for each in judged.get(f"{level}s") or ()
+    ]
+    good = bool(judged.get("publishable"))
+    verdict = "It can be published." if good else "It cannot be published."
+    return Shown("\n".join([*lines, verdict]), judged, DONE if good else REFUSED)
+
+
 def push(session: Session, args: argparse.Namespace) -> Shown:
-    content_type = JSON if args.file.lower().endswith(".json") else YAML
-    document = _file_text(args.file)
-    playbook_id = args.id or _document_id(document, content_type) or Path(args.file).stem
+    content_type, document = content_type_of(args.file), _file_text(args.file)
+    playbook_id = args.id or document_id(document, content_type) or Path(args.file).stem
     version = save_document(
         playbook_id, document, content_type=content_type, publish=not args.no_publish, client=session.client
     )
@@ -199,16 +210,9 @@ def _file_text(name: str) -> str:
         raise UsageError(f"cannot read {name}: {reason}") from error
 
 
-def _document_id(text: str, content_type: str) -> str:
-    """The document's own id, or "". Found in YAML without a YAML parser: the key stands at the margin."""
-    if content_type == YAML:
-        found = re.search(r"""^id:[ \t]*["']?([^\s"'#]+)""", text, re.MULTILINE)
-        return found[1] if found else ""
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return ""  # the server says better than we could what is wrong with it
-    return str(document.get("id") or "") if isinstance(document, dict) else ""
+def _in_brackets(finding: Any) -> str:
+    code = FieldError.from_answer(finding).code
+    return f" [{plain(code)}]" if code else ""
 
 
 # --- what is shown

@@ -25,6 +25,7 @@ class FieldError:
     message: str
     remedy: str = ""
     line: int | None = None
+    code: str = ""
 
     def __str__(self) -> str:
         line = f"line {self.line}" if self.line is not None else ""
@@ -42,6 +43,7 @@ class FieldError:
             message=str(answer.get("message") or ""),
             remedy=str(answer.get("remedy") or ""),
             line=line if isinstance(line, int) else None,
+            code=str(answer.get("code") or ""),
         )
 
 

@@ -7,6 +7,8 @@ and the server alone judges whether the document is valid.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +16,7 @@ from typing import Any, Self
 
 from hms_act import shortcuts
 from hms_act.answers import Json, Version
-from hms_act.client import Client
+from hms_act.client import JSON, YAML, Client
 from hms_act.errors import Conflict, FieldError, Invalid, Problem, StaleRevision
 
 
@@ -96,6 +98,23 @@ def save_document(
         return version
     published = client.publish_version(version.playbook, _as_stored(client, version))
     return replace(published, created=version.created, digest=published.digest or version.digest)
+
+
+def content_type_of(name: str) -> str:
+    """Of a document in a file of this name."""
+    return JSON if name.lower().endswith(".json") else YAML
+
+
+def document_id(text: str, content_type: str) -> str:
+    """The document's own id, or "". Found in YAML without a YAML parser: the key stands at the margin."""
+    if content_type == YAML:
+        found = re.search(r"""^id:[ \t]*["']?([^\s"'#]+)""", text, re.MULTILINE)
+        return found[1] if found else ""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return ""  # the server says better than we could what is wrong with it
+    return str(document.get("id") or "") if isinstance(document, dict) else ""
 
 
 def _stored(client: Client, playbook_id: str, document: Json | str, content_type: str) -> Version:

@@ -17,8 +17,8 @@ from config.api import MAX_BODY_BYTES, NothingIn, TextField, TooLarge, WholeFiel
 from config.errors import Forbidden, NotFound, Problem, Unparseable
 from config.lists import CursorPages
 from config.openapi import described, listed
-from playbooks import catalogue, services
 from playbooks import described as shown
+from playbooks import facts, services
 from playbooks.models import Playbook, Version, VersionState
 from playbooks.parse import (
     DocumentInvalid,
@@ -28,7 +28,6 @@ from playbooks.parse import (
     document_schema,
     parse,
     parse_data,
-    publish_problems,
     to_document,
 )
 
@@ -111,7 +110,7 @@ class VersionDetailOut(VersionOut):
 class PublishedOut(VersionOut):
     """A version that has been published, with what its publisher should know."""
 
-    warnings = serializers.ListField(child=serializers.CharField())
+    warnings = shown.FaultOut(many=True)
 
 
 class PlaybookOut(serializers.Serializer[Any]):
@@ -290,7 +289,9 @@ class Publish(VersionCall):
     def post(self, request: Request, slug: str, number: int) -> Response:
         validated(NothingIn, request.data)
         done = services.publish_version(actor=self.actor, playbook=_playbook(slug).slug, number=number)
-        return Response({**VersionOut(_version(slug, number)).data, "warnings": list(done.warnings)})
+        return Response(
+            {**VersionOut(_version(slug, number)).data, "warnings": [each.as_json() for each in done.warnings]}
+        )
 
 
 class Retire(VersionCall):
@@ -311,8 +312,11 @@ class Retire(VersionCall):
         return Response(VersionOut(_version(slug, number)).data)
 
 
+NOTHING_MORE: dict[str, Any] = {"warnings": [], "notes": [], "digest": None}
+
+
 class Validate(Call):
-    """POST /acts/playbooks/validate: what is wrong with a document, and what publishing would refuse."""
+    """POST /acts/playbooks/validate: what is wrong with a document, and what publishing would refuse or warn of."""
 
     repeatable = False  # it changes nothing
     parser_classes = DOCUMENT_PARSERS
@@ -332,13 +336,15 @@ class Validate(Call):
             parsed = _parsed(request, default_id="unnamed")
         except DocumentInvalid as fault:
             errors = [problem.as_json() for problem in fault.errors]
-            return Response({"valid": False, "publishable": False, "errors": errors, "notes": [], "digest": None})
-        problems = publish_problems(parsed.definition, known_calls=catalogue.names(), lines=parsed.lines)
+            return Response({"valid": False, "publishable": False, "errors": errors, **NOTHING_MORE})
+        findings = facts.findings(parsed.definition, parsed.lines)
+        told = {level: [each.as_json() for each in findings if each.level == level] for level in ("error", "warning")}
         return Response(
             {
                 "valid": True,
-                "publishable": not problems,
-                "errors": [problem.as_json() for problem in problems],
+                "publishable": not told["error"],
+                "errors": told["error"],
+                "warnings": told["warning"],
                 "notes": list(parsed.notes),
                 "digest": digest(to_document(parsed.definition)),
             }

@@ -52,11 +52,17 @@ VERSION = {
     "retired_at": None,
 }
 VERSION_IN_FULL = {**VERSION, "playbook": "protest_permit", "document": CHANGED}
+A_WARNING = {
+    "code": "role_without_members",
+    "path": "steps[0].role",
+    "message": "Role agent:validator has no members: its tasks will wait.",
+    "remedy": "Give agent:validator members: Users, in the admin.",
+}
 PUBLISHED = {
     **VERSION,
     "state": "published",
     "published_at": WHEN,
-    "warnings": ["Role agent:validator has no members: its tasks will wait."],
+    "warnings": [A_WARNING],
 }
 RETIRE = {"reason": "Replaced by version 2."}
 RETIRED = {**VERSION, "state": "retired", "published_at": WHEN, "retired_at": WHEN}
@@ -69,7 +75,7 @@ PLAYBOOK = {
     "current_version": None,
     "versions": [VERSION],
 }
-VALID = {"valid": True, "publishable": True, "errors": [], "notes": [], "digest": DIGEST}
+VALID = {"valid": True, "publishable": True, "errors": [], "warnings": [], "notes": [], "digest": DIGEST}
 A_RULE = {
     "id": "no-small-groups",
     "title": "No small groups",
@@ -114,6 +120,7 @@ A_JSON_SCHEMA = {"type": "object", "description": "A JSON Schema (Draft 2020-12)
 
 
 class FaultOut(serializers.Serializer[Any]):
+    code = serializers.CharField(required=False)
     path = serializers.CharField()
     line = serializers.IntegerField(required=False)
     message = serializers.CharField()
@@ -124,5 +131,6 @@ class ValidityOut(serializers.Serializer[Any]):
     valid = serializers.BooleanField(help_text="It can be stored as a draft.")
     publishable = serializers.BooleanField()
     errors = FaultOut(many=True, help_text="What is wrong, or what publishing would refuse.")  # type: ignore[assignment]  # not DRF's attribute
+    warnings = FaultOut(many=True, help_text="What publishing would let pass.")
     notes = serializers.ListField(child=serializers.CharField(), help_text="Defaults that were applied.")
     digest = serializers.CharField(allow_null=True)

@@ -34,7 +34,11 @@ _MACRO_VARIABLE = re.compile(r"\.(?:map|filter|all|exists|exists_one)\s*\(\s*(\w
 _TYPE_NAMES = frozenset(
     {"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "timestamp", "duration"}
 )
-_STEP_NAMED = re.compile(r"\b(steps|data)\s*(?:\.\s*(\w+)|\[\s*(?:\"([^\"]+)\"|'([^']+)')\s*\])")
+_STEP_NAMED = re.compile(
+    rf"\b(?P<of>steps|data)\s*(?:\.\s*(?P<field>\w+)\b(?!\s*\()|\[\s*(?:\"(?P<key>[^\"]+)\"|'(?P<quoted>[^']+)')\s*\])"
+    rf"|{_STRING}",
+    re.S,
+)
 
 
 class BadExpression(ValueError):
@@ -70,7 +74,8 @@ def names_in(text: str) -> frozenset[str]:
 
 def steps_in(text: str) -> frozenset[str]:
     """The steps it names, by `steps["id"]` or `data.id`."""
-    return frozenset(found[2] or found[3] or found[4] for found in _STEP_NAMED.finditer(text))
+    found = _STEP_NAMED.finditer(text)
+    return frozenset(each["field"] or each["key"] or each["quoted"] for each in found if each["of"])
 
 
 def evaluate(text: str, names: Mapping[str, Any], *, at: str) -> Any:

@@ -6,7 +6,7 @@
                  → build.py: the Definition → normal.py: its one normal form and digest
 
 Nothing but DocumentInvalid leaves this module, whatever comes in. What publishing refuses besides, a draft may
-still hold: see publishing.py.
+still hold: see linter.py.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from config.errors import Invalid, Problem, Unparseable
 from playbooks import checks, complaints, json_schema, schema, source
 from playbooks.build import definition_of
 from playbooks.definition import Definition
+from playbooks.linter import publish_problems
 from playbooks.normal import digest, to_document
 from playbooks.places import Flaw, Path, path_text, shown
-from playbooks.publishing import publish_problems
 from playbooks.schema import document_schema
 from playbooks.source import MAX_PROBLEMS, Source
 

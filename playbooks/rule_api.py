@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
@@ -54,15 +55,15 @@ class RulesField(serializers.JSONField):
 
 
 class RuleSetIn(serializers.Serializer[Any]):
-    id = serializers.RegexField(r"^[A-Za-z0-9_-]{1,60}\Z")
+    id = TextField(max_length=60, validators=[RegexValidator(r"^[A-Za-z0-9_-]+\Z")])
     title = TextField(max_length=200)
     concern = serializers.ChoiceField(choices=Concern.choices)
     is_default = TruthField(required=False, default=False)
-    rules = RulesField()
+    rules = RulesField(allow_null=True)
 
 
 class RulesIn(serializers.Serializer[Any]):
-    rules = RulesField()
+    rules = RulesField(allow_null=True)
 
 
 class RetireRulesIn(serializers.Serializer[Any]):

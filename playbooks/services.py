@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 
-from accounts.models import User, members_of
+from accounts.models import User
 from audit import actions
 from audit.services import Line, act, record, transitioned
 from config import clock
 from config.errors import Forbidden, Invalid, NotFound, Problem, Refused, WrongState
-from playbooks import catalogue
+from playbooks import facts
 from playbooks.definition import Definition, StepKind
+from playbooks.linter import Finding
 from playbooks.models import Playbook, Version, VersionState
-from playbooks.parse import Parsed, digest, parse_data, publish_problems, to_document
+from playbooks.parse import Parsed, digest, parse_data, to_document
 
 WORDS_OF_THE_API = frozenset({"schema", "validate"})  # each stands where an id would, behind /acts/playbooks/
 
@@ -36,7 +37,7 @@ class PublishedNeverChanges(Refused):
 @dataclass(frozen=True, slots=True)
 class Published:
     version: Version
-    warnings: tuple[str, ...]
+    warnings: tuple[Finding, ...]
 
 
 @act(actions.PLAYBOOK_CREATE_DENIED)
@@ -118,19 +119,19 @@ def publish_version(*, actor: User, playbook: str, number: int) -> Published:
     if version.state == VersionState.PUBLISHED:
         return Published(version, ())
     definition = version.definition
-    problems = publish_problems(definition, known_calls=catalogue.names())
+    findings = facts.findings(definition)
+    problems = [finding.problem for finding in findings if finding.level == "error"]
     if problems:
         raise Invalid("This version cannot be published.", errors=problems, subject=version)
     at = clock.now()
     line = transitioned(version.publish, {"by": actor}, actor=actor, at=at, data={"number": version.number})
     version.save(update_fields=["state", "published_by", "published_at"])
-    roles, warnings = _roles(definition)
-    version.roles.set(roles)
+    version.roles.set(_roles(definition))
     if definition.title and definition.title != owner.title:
         owner.title = definition.title
         owner.save(update_fields=["title"])
     record([line])
-    return Published(version, tuple(warnings))
+    return Published(version, tuple(findings))
 
 
 @act(actions.VERSION_RETIRE_DENIED)
@@ -198,16 +199,7 @@ def claimed_roles(definition: Definition) -> set[str]:
     return {step.role for step in definition.walk() if step.kind != StepKind.SERVICE or step.call is None}
 
 
-def _roles(definition: Definition) -> tuple[list[Group], list[str]]:
-    """Groups of the roles, those missing made; and what the publisher should know about them."""
-    groups, warnings = [], []
-    claimed = claimed_roles(definition)
-    for name in sorted({step.role for step in definition.walk() if step.role}):
-        group, made = Group.objects.get_or_create(name=name)
-        groups.append(group)
-        if made:
-            lacking = "; it has no members yet" if name in claimed else ""
-            warnings.append(f"Role {name} did not exist and was made{lacking}.")
-        elif name in claimed and not members_of(name).exists():
-            warnings.append(f"Role {name} has no members: its tasks will wait.")
-    return groups, warnings
+def _roles(definition: Definition) -> list[Group]:
+    """The groups of its roles; those missing are made."""
+    names = sorted({step.role for step in definition.walk() if step.role})
+    return [Group.objects.get_or_create(name=name)[0] for name in names]

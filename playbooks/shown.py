@@ -13,10 +13,11 @@ from django.contrib.auth.models import Group
 from django.db.models import Count, Q
 
 from config.errors import Problem
-from playbooks import catalogue
+from playbooks import facts
 from playbooks.definition import Definition, RetryPolicy, Step
+from playbooks.linter import Finding
 from playbooks.models import Version
-from playbooks.parse import DocumentInvalid, publish_problems
+from playbooks.parse import DocumentInvalid
 from playbooks.services import claimed_roles
 
 CLOCKS = ("schedule_to_start", "start_to_close", "schedule_to_close", "heartbeat")
@@ -40,12 +41,8 @@ class RoleShown:
     of_worker: bool  # all its steps are calls that our worker makes
 
     @property
-    def warning(self) -> str:
-        if self.of_worker:
-            return ""
-        if not self.exists:
-            return "Does not exist yet: publishing makes it, without members."
-        return "" if self.members else "Has no members: its tasks will wait."
+    def is_wanting(self) -> bool:
+        return not (self.of_worker or self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +51,7 @@ class VersionShown:
     steps: Sequence[StepShown]
     roles: Sequence[RoleShown]
     problems: Sequence[Problem]  # why it could not be published
-
-    @property
-    def warnings(self) -> list[RoleShown]:
-        return [role for role in self.roles if role.warning]
+    warnings: Sequence[Finding] = ()
 
 
 def shown(version: Version) -> VersionShown:
@@ -65,8 +59,10 @@ def shown(version: Version) -> VersionShown:
         definition = version.definition
     except DocumentInvalid as fault:
         return VersionShown(None, (), (), fault.errors)
-    problems = publish_problems(definition, known_calls=catalogue.names())
-    return VersionShown(definition, list(_steps(definition.steps)), roles_of(definition), problems)
+    found = facts.findings(definition)
+    problems = [finding.problem for finding in found if finding.level == "error"]
+    warnings = [finding for finding in found if finding.level == "warning"]
+    return VersionShown(definition, list(_steps(definition.steps)), roles_of(definition), problems, warnings)
 
 
 def roles_of(definition: Definition) -> list[RoleShown]:

@@ -252,7 +252,7 @@ def publish_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> H
         else:
             messages.success(request, f"{version} is published. New runs start on it.")
             for warning in done.warnings:
-                messages.warning(request, warning)
+                messages.warning(request, f"{warning.path}: {warning.message} {warning.remedy}")
             return HttpResponseRedirect(version_url(version))
     published = version.playbook.versions.filter(state=VersionState.PUBLISHED).order_by("-number")
     return admin_page(

@@ -58,10 +58,15 @@ def ending(task: Task) -> None:
 
 
 def save_run(batch: Batch, run: Run) -> None:
-    """Write the run, guarded by the revision it was read at. A run that has ended tells the step that started it."""
+    """Write the run, guarded by the revision it was read at."""
     read_at = run.revision
     run.revision = read_at + 1
     batch.update(run, *RUN_FIELDS, revision=read_at)
+    tell_parent(batch, run)
+
+
+def tell_parent(batch: Batch, run: Run) -> None:
+    """A run that has ended tells the step that started it."""
     if run.parent_id is not None and run.ended_at is not None:
         batch.insert(RunMessage(word=Word.ENDED, task_id=run.parent_id, sent_at=run.ended_at))
 
@@ -90,7 +95,8 @@ class Change:
         self.known.hear([move for move in advance.moves if isinstance(move, engine.Enter | engine.Leave | engine.Skip)])
         for move in advance.moves:
             self._take(move)
-        if self.resolved is not None:
+        ended = self.known.ended
+        if self.resolved is not None or (ended is not None and ended.tries_before is not None):
             self._number_attempts()
         return self
 
@@ -157,7 +163,7 @@ class Change:
             task.next_check_at = next_check(task, move.step, at=self.at)
 
     def _number_attempts(self) -> None:
-        """Of steps that an operator has tried again, after all that were made before."""
+        """What an operator has tried again, and all that follows within it, counts on from the attempts before."""
         made = dict(
             self.run.tasks.filter(path__in=[task.path for task in self.tasks])
             .order_by("attempt")
@@ -205,18 +211,20 @@ class Change:
         )
         self._changed(task, *ENDING_FIELDS, state=TaskState.PENDING)
 
-    def close(self, path: str) -> None:
-        """End what is open beneath: tasks, their questions, child runs, incidents. Rows are locked in their order."""
+    def close(self, path: str, *, but_held: bool = False) -> None:
+        """End what is open beneath: tasks (but those that somebody holds, if asked), their questions, child runs,
+        incidents. Rows are locked in their order."""
         if not self.locked:
             require_locks()
         beneath = Q() if path == engine.ROOT else Q(path__startswith=f"{path}/") | Q(path__startswith=f"{path}[")
         rows = self.run.tasks.select_for_update(of=("self",)).filter(beneath).order_by("id")
         ended = self.known.ended
-        open_tasks = rows.filter(state__in=OPEN_TASKS)
-        tasks = list(open_tasks if ended is None else open_tasks.exclude(pk=ended.pk))
-        self.cancel(tasks)
+        ends = {task.pk for task, _, _ in self._moved} | ({ended.pk} if ended is not None else set())  # already
+        open_states = [state for state in OPEN_TASKS if not (but_held and state == TaskState.RUNNING)]
+        self.cancel([task for task in rows.filter(state__in=open_states) if task.pk not in ends])
         for incident in rows.unresolved():
-            self.close_incident(incident)
+            if incident.pk not in ends:
+                self.close_incident(incident)
 
     def cancel(self, tasks: Sequence[Task]) -> None:
         """End these open tasks, which are locked, and what they asked and started."""

@@ -11,13 +11,13 @@ class RunsConfig(AppConfig):
         from audit import visibility
         from audit.triggers import declare
         from runs import children, due, jobs, services, timers, triggers
-        from runs.models import Run
+        from runs.models import Run, Task
 
         due.register_source("task", jobs.service_tasks())
         due.register_source("message", children.messages())
         due.register_source("notice", jobs.notices())
-        due.register_sweep(timers.look_at_tasks)
-        due.register_sweep(timers.look_at_runs)
+        due.register_sweep(timers.look_at_tasks, Task)
+        due.register_sweep(timers.look_at_runs, Run)
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(run_id__in=Run.objects.visible_to(user).values("pk")))
         on_access_ended(services.end_leases)

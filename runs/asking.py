@@ -33,6 +33,7 @@ def request_approval(
     options: Sequence[str] = (),
     severity: str = "medium",
     role: str = "",
+    first: Sequence[Line] = (),
 ) -> tuple[str, Task]:
     """Ask a person before going on: (request id, task). The lease ends; `resume_task` takes it up once approved.
 
@@ -53,7 +54,7 @@ def request_approval(
     request_id, asked = people.asks(task, batch=batch, actor=actor, at=task.db_now, role=role, **question)
     task.approval = {**task.approval, "request": request_id}
     batch.update(task, *ENDING_FIELDS, "approval", state=TaskState.RUNNING, fence=task.fence)
-    record([line, *asked], into=batch)
+    record([*first, line, *asked], into=batch)
     batch.write()
     wake.after_commit()
     return request_id, task

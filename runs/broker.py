@@ -3,7 +3,7 @@
 
 `dequeue()` hands out *tickets* for what is due and never claims: the worker process claims as its first act, so
 a killed process strands nothing, and a ticket given twice is harmless. It is also the only timer: between looks
-it sleeps until a NOTIFY, the next due row, or one second. Nothing of ours is stored in django-q2's table, whose
+it sleeps until a NOTIFY, the next check, or one second. Nothing of ours is stored in django-q2's table, whose
 rows are signed pickles; that table carries only its own argument-less housekeeping schedules.
 """
 
@@ -23,13 +23,12 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from audit.context import coming_from
-from config import clock
 from runs import cluster, due, wake
-from runs.models import Task
 
 log = logging.getLogger(__name__)
 
 LONGEST_SLEEP = 1.0  # seconds
+SHORTEST_SLEEP = 0.05  # where something is still to be put right that could not be
 EMBEDDED_SLEEP = 0.1  # SQLite has no NOTIFY, and looking costs little
 TICKET_SECONDS = 2.0  # a ticket not acted on by then is given again
 
@@ -39,6 +38,8 @@ class DueBroker(ORM):
         super().__init__(*args, **kwargs)
         self._given: dict[tuple[str, int], float] = {}
         self._listening: psycopg.Connection[Any] | None = None
+        self._rung = False  # a moment ago
+        self._asked_django_q_at = 0.0
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
         cluster.say_looked()
@@ -48,37 +49,49 @@ class DueBroker(ORM):
             # Raised, it would cost this process its life and everybody else ten seconds.
             log.warning("the database does not answer (%s); looking again", fault)
             time.sleep(LONGEST_SLEEP)
+            close_old_connections()
             return None
 
     def _look(self) -> list[tuple[Any, str]] | None:
-        close_old_connections()
-        with coming_from("worker"):
-            due.sweep()
-            found = self._tickets()
-        if found:
+        seen = due.look()
+        if seen.is_to_sweep:
+            with coming_from("worker"):
+                due.sweep()
+            seen = due.look()
+        if found := self._tickets(seen):
             return found
-        if OrmQ.objects.filter(key=self.list_key, lock__lt=timezone.now()).exists():
+        if self._django_q_has_work():
             return super().dequeue()
-        self._sleep()
+        self._sleep(seen)
         return None
 
-    def _tickets(self) -> list[tuple[Any, str]]:
+    def _tickets(self, seen: due.Sight) -> list[tuple[Any, str]]:
         now = time.monotonic()
+        # The ones given out a moment ago may not be claimed yet.
         self._given = {ticket: at for ticket, at in self._given.items() if now - at < TICKET_SECONDS}
-        # Ask for more than is free: the ones given out a moment ago may not be claimed yet.
-        found = due.tickets(Conf.QUEUE_LIMIT + len(self._given))
-        fresh = [ticket for ticket in found if ticket not in self._given][: Conf.QUEUE_LIMIT]
+        fresh = [ticket for ticket in seen.tickets if ticket not in self._given][: Conf.QUEUE_LIMIT]
         self._given.update(dict.fromkeys(fresh, now))
         return [(None, _package(*ticket)) for ticket in fresh]
 
-    def _sleep(self) -> None:
-        seconds = min(LONGEST_SLEEP, _until_next_check())
+    def _django_q_has_work(self) -> bool:
+        """Its housekeeping may wait for a second; nobody rings for it."""
+        now = time.monotonic()
+        if now - self._asked_django_q_at < LONGEST_SLEEP:
+            return False
+        self._asked_django_q_at = now
+        return OrmQ.objects.filter(key=self.list_key, lock__lt=timezone.now()).exists()
+
+    def _sleep(self, seen: due.Sight) -> None:
+        seconds = LONGEST_SLEEP
+        if seen.next_check is not None:
+            seconds = min(seconds, max(SHORTEST_SLEEP, (seen.next_check - seen.now).total_seconds()))
         if connection.vendor != "postgresql":
             time.sleep(min(EMBEDDED_SLEEP, seconds))
             return
+        if self._rung:
+            seconds = min(seconds, wake.COALESCE_SECONDS)  # what was committed right after the wake-up rang no more
         try:
-            for _ in self._listener().notifies(timeout=seconds, stop_after=1):
-                time.sleep(wake.COALESCE_SECONDS)  # what was committed within the same wake-up is seen too
+            self._rung = any(True for _ in self._listener().notifies(timeout=seconds, stop_after=1))
         except psycopg.Error:
             log.warning("the wake-up connection was lost; looking by clock until it is back")
             self._listening = None
@@ -90,15 +103,6 @@ class DueBroker(ORM):
             self._listening = psycopg.connect(**wake.listening_parameters())
             self._listening.execute(f"LISTEN {wake.CHANNEL}")
         return self._listening
-
-
-def _until_next_check() -> float:
-    """Seconds to the nearest clock of a task, within [0.01, 1]."""
-    checks = Task.objects.filter(next_check_at__isnull=False).order_by("next_check_at")
-    nearest = checks.values_list("next_check_at", flat=True).first()
-    if nearest is None:
-        return LONGEST_SLEEP
-    return max(0.01, (nearest - clock.now()).total_seconds())
 
 
 def _package(source: str, row_id: int) -> str:

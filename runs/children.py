@@ -31,11 +31,8 @@ MAX_DEPTH = 8
 
 
 def messages() -> due.Source:
-    waiting = RunMessage.objects.filter(done_at=None).order_by("sent_at")
     return due.Source(
-        find=lambda limit: list(waiting.values_list("pk", flat=True)[:limit]),
-        perform=perform,
-        oldest=lambda: waiting.values_list("sent_at", flat=True).first(),
+        waiting=lambda: RunMessage.objects.filter(done_at=None).order_by("sent_at"), since="sent_at", perform=perform
     )
 
 

@@ -10,6 +10,7 @@ each of its processes with its parent; elsewhere the process that looks for work
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -46,6 +47,8 @@ class Cluster:
         self.moved_at = self.started_at  # when it last took up a ticket, or could not be expected to
         self._at_work: dict[int, float] = {}  # process → since when it has a ticket
         connections.close_all()  # each is of one process alone
+        gc.collect()
+        gc.freeze()  # what is there now is never looked through again, which would copy the pages that all share
         fork = multiprocessing.get_context("fork")
         self._process = fork.Process(target=serve, args=[holder, os.getpid(), self._signs, theirs])
         self._process.start()

@@ -10,11 +10,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.db.models import CharField
+
 from accounts.models import User
 from audit import actions
 from audit.canonical import digest
 from audit.services import Line, contended, log_origin
 from config.batch import Batch
+from config.prepared import Param, Reading
 from runs.leases import Lease
 from runs.models import Effect, EffectState, Task
 
@@ -32,7 +35,7 @@ def intend(lease: Lease, *, actor: User, at: datetime, batch: Batch) -> tuple[Ef
     call = task.definition.call
     assert call is not None, "only a step with a call has an effect"
     key = effect_key(lease)
-    effect = Effect.objects.filter(key=key).first()
+    effect = next(iter(_of_key(key=key)), None)
     if effect is None:
         effect = Effect(key=key, run=task.run, task=task, action=call.action, intended_at=at)
         batch.insert(effect)
@@ -41,6 +44,9 @@ def intend(lease: Lease, *, actor: User, at: datetime, batch: Batch) -> tuple[Ef
     facts = {"key": effect.key, "call": call.action, "first_intended_by": str(effect.task_id)}
     arguments = {"arguments": dict(call.arguments)}
     return effect, Line(name, task.audit_subject(), actor, at, data=facts, private=arguments)
+
+
+_of_key = Reading(lambda: Effect.objects.filter(key=Param("key", CharField())))
 
 
 def confirm(effect: Effect, *, task: Task, actor: User, result: Any, at: datetime, batch: Batch) -> list[Line]:

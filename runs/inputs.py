@@ -101,7 +101,7 @@ class Known:
         self._rows: dict[str, list[Task]] = {}  # that had ended before, by scope
         self._over: dict[str, Task] = {}  # that end, or are left out, in this act besides, by path
         self._begun: dict[str, engine.Enter] = {}
-        self._heard = 0
+        self._heard: set[int] = set()
 
     def evaluate(self, expression: str, path: str, told: Sequence[engine.Move]) -> Any:
         """For the engine. Raises Unevaluable."""
@@ -113,8 +113,11 @@ class Known:
         return value
 
     def hear(self, moves: Sequence[engine.Move]) -> None:
-        """Of steps that begin and end in this act. A list of moves only grows, so each is heard once."""
-        for move in moves[self._heard :]:
+        """Of steps that begin and end in this act; each move once, however often it is told."""
+        for move in moves:
+            if id(move) in self._heard:
+                continue
+            self._heard.add(id(move))
             match move:
                 case engine.Enter(_, path):
                     self._begun[path] = move
@@ -124,7 +127,6 @@ class Known:
                     self._over[path] = _row(step, path, TaskState.COMPLETED, "PASS", self._joined(move))
                 case engine.Leave(step, path):
                     self._over[path] = _row(step, path, TaskState.FAILED, "FAIL")
-        self._heard = len(moves)
 
     def output_of(self, path: str) -> Any:
         """Of a step around others that ends in this act."""
@@ -133,9 +135,9 @@ class Known:
     def _joined(self, move: engine.Leave) -> Any:
         match move.step.kind:
             case StepKind.FOREACH:
-                return self._of_items(move.path, len(self._held(move.path)["items"]))
+                return self._of_items(move.path, len(self._held(move.path).get("items", ())))
             case StepKind.SWITCH:
-                return {"case": self._held(move.path)["case"]}
+                return {"case": self._held(move.path).get("case", "")}
         return {"passed": move.passed, "failed": move.failed}
 
     def _held(self, path: str) -> Mapping[str, Any]:

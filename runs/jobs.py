@@ -22,9 +22,11 @@ from audit.context import coming_from
 from config import mail
 from config.crash import crash_point
 from config.errors import LeaseLost
+from config.prepared import Reading
 from playbooks import catalogue
 from playbooks.catalogue import ActionCall, Permanent, Verdict
 from runs import cluster, due
+from runs.governing import govern
 from runs.leases import Lease
 from runs.models import Effect, EffectState, Notice, Task
 from runs.notices import stalled
@@ -57,17 +59,23 @@ def holder() -> str:
 
 
 def perform_task(task_id: int) -> None:
-    """Claim a service task, call its action, and report what came of it."""
-    actor = User.objects.get(username=WORKER_USERNAME)
+    """Claim a task of our worker: call its action and report what came of it, or check the rules."""
+    (actor,) = _worker()
     claimed = claim_for_worker(task_id=task_id, actor=actor, holder=holder())
     if claimed is None:
         return
     lease, effect = claimed
     crash_point("effect.after_intended")
     try:
-        _call(lease, effect, actor)
+        if effect is None:
+            _tell(govern, lease=lease, actor=actor)
+        else:
+            _call(lease, effect, actor)
     except LeaseLost:
         log.warning("task %s took longer than its lease; its result was refused", task_id)
+
+
+_worker = Reading(lambda: User.objects.filter(username=WORKER_USERNAME))
 
 
 def _call(lease: Lease, effect: Effect, actor: User) -> None:
@@ -148,11 +156,7 @@ def _ready_for_worker() -> Any:
 
 
 def service_tasks() -> due.Source:
-    return due.Source(
-        find=lambda limit: list(_ready_for_worker().values_list("pk", flat=True)[:limit]),
-        perform=perform_task,
-        oldest=lambda: _ready_for_worker().order_by("ready_at").values_list("ready_at", flat=True).first(),
-    )
+    return due.Source(waiting=_ready_for_worker, since="ready_at", perform=perform_task)
 
 
 def notices() -> due.Source:
@@ -166,7 +170,7 @@ def tick() -> int:
         seen: set[tuple[str, int]] = set()
         while True:
             acted += due.sweep()
-            fresh = [ticket for ticket in due.tickets(due.BATCH) if ticket not in seen]
+            fresh = [ticket for ticket in due.look().tickets if ticket not in seen]
             if not fresh:
                 return acted
             seen.update(fresh)

@@ -239,7 +239,8 @@ class Task(FSMModelMixin, GuardedModel):
     path = models.CharField(max_length=300)  # where it stands in its run, e.g. `approve`, `check[3]/screen`
     scope = models.CharField(max_length=300, blank=True)  # the item of a foreach step it belongs to, e.g. `check[3]`
     attempt = models.PositiveIntegerField(default=1)
-    tries_before = models.PositiveIntegerField(default=0)  # attempts before an operator had it tried again
+    # Attempts before an operator had it, or the step around it, tried again; None if nobody had.
+    tries_before = models.PositiveIntegerField(null=True)
     kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in StepKind])
     role = models.CharField(max_length=110)
     by_worker = models.BooleanField(default=False)  # our worker performs it; API clients cannot claim it

@@ -43,6 +43,7 @@ from runs.advance import (
     position,
     save_run,
     take_back,
+    tell_parent,
 )
 from runs.effects import confirm, intend
 from runs.inputs import Known, handed, outputs_for
@@ -106,6 +107,7 @@ def begin_run(batch: Batch, run: Run, *, actor: Actor, at: datetime, drawn: Sequ
     known = Known(run)
     change = Change(known, at=at).take(engine.start(run.version.definition, known.evaluate))
     batch.insert(run)
+    tell_parent(batch, run)
     asked = change.write_into(batch, drawn=drawn)
     started = Line(
         actions.RUN_STARTED,
@@ -192,18 +194,25 @@ def claim_tasks(*, role: str, actor: User, limit: int = 1) -> list[Lease]:
     return leases
 
 
-@act(actions.TASK_CLAIM_DENIED)
-def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, Effect] | None:
-    """Lease one service task for our worker and write down the intended effect; None if another was sooner."""
+@act(actions.TASK_CLAIM_DENIED, one_write=True)
+def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, Effect | None] | None:
+    """Lease one task for our worker, and write down the effect that its call intends; None if another was sooner.
+
+    A check of rules has no effect. Nothing is locked to read the task: of two that read the same, one writes, and the
+    other finds it gone.
+    """
     batch = Batch()
     leases, lines = _lease(batch, _ready_for_worker(task_id=task_id), actor=actor, holder=holder)
     if not leases:
         return None
     (lease,) = leases
     assert lease.task.claimed_at is not None
-    effect, intended = intend(lease, actor=actor, at=lease.task.claimed_at, batch=batch)
-    _write_claim(batch, [*lines, intended])
+    effect = None
+    if lease.task.definition.call is not None:
+        effect, intended = intend(lease, actor=actor, at=lease.task.claimed_at, batch=batch)
+        lines.append(intended)
     crash_point("effect.before_intended_commit")
+    _write_claim(batch, lines)
     return lease, effect
 
 
@@ -231,7 +240,9 @@ def _ready_of_role(limit: int) -> Reading[Task]:
 
 
 _ready_for_worker = Reading(
-    lambda: _locked_for_claim(Task.objects.ready().filter(pk=Param("task_id", BigIntegerField()), by_worker=True), 1)
+    lambda: _with_version(
+        Task.objects.ready().filter(pk=Param("task_id", BigIntegerField()), by_worker=True).order_by()
+    ).annotate(db_now=clock.Now(each_time=True))
 )
 
 
@@ -278,11 +289,12 @@ def complete_task(
     output: Any = None,
     note: str = "",
     effect: Effect | None = None,
+    first: Sequence[Line] = (),
 ) -> Task:
     """End a task with its outcome and advance its run. On a human step this is the decision itself.
 
     A call repeated with the same token and body changes nothing: delivery is at least once. `output` is kept as the
-    confirmed result of `effect`, if one is given, both or neither.
+    confirmed result of `effect`, if one is given, both or neither. `first` is recorded before, in the same transaction.
     Raises LeaseLost, and Invalid for an outcome the step does not declare.
     """
     task = read_task(task_id, actor)
@@ -309,7 +321,7 @@ def complete_task(
     batch = Batch()
     confirmed = confirm(effect, task=task, actor=actor, result=output, at=task.db_now, batch=batch) if effect else []
     advance = advance_by(known, engine.step_ended, outcome)
-    end_task(batch, line, Change(known, at=task.db_now), advance, first=confirmed)
+    end_task(batch, line, Change(known, at=task.db_now), advance, first=[*first, *confirmed])
     return task
 
 
@@ -360,7 +372,7 @@ def end_with_fault(
     verdict = retry.after_fault(
         step.retries,
         fault,
-        attempt=task.attempt - task.tries_before,
+        attempt=task.attempt - (task.tries_before or 0),
         random=random.random,
     )
     delay = round(verdict.delay_seconds, 3) if isinstance(verdict, retry.TryAgain) else None

@@ -14,7 +14,7 @@ from config.errors import Forbidden, Invalid, NotFound, Problem, WrongState
 from runs import engine, wake
 from runs.advance import Change, position, save_run
 from runs.inputs import Known
-from runs.models import OPEN_TASKS, Run, RunState, TaskState
+from runs.models import Run, RunState, TaskState
 
 
 @act(actions.RUN_CANCEL_DENIED)
@@ -39,12 +39,10 @@ def cancel(run: Run, *, actor: Actor, at: datetime, reason: str = "") -> None:
     """Cancel a locked run that is open and goes on."""
     change = Change(Known(run), at=at, locked=True)
     cancelling = transitioned(run.cancel, actor=actor, at=at, note=reason)
-    open_tasks = list(run.tasks.select_for_update(of=("self",)).filter(state__in=OPEN_TASKS).order_by("id"))
-    waiting = [task for task in open_tasks if task.state != TaskState.RUNNING]
-    if len(waiting) == len(open_tasks):
-        change.take(engine.run_cancelled(run.version.definition, position(run)))
+    if run.tasks.filter(state=TaskState.RUNNING).exists():
+        change.close(engine.ROOT, but_held=True)
     else:
-        change.cancel(waiting)
+        change.take(engine.run_cancelled(run.version.definition, position(run)))
     _write(change, [cancelling])
 
 

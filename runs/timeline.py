@@ -46,6 +46,7 @@ WORDS: Mapping[str, str] = {
     actions.TASK_AWAITING: "put to people",
     actions.TASK_APPROVED: "approved",
     actions.TASK_REJECTED: "rejected",
+    actions.GOVERNANCE_CHECKED: "held against the rules",
     actions.EFFECT_INTENDED: "set out on the effect of",
     actions.EFFECT_CONFIRMED: "confirmed the effect of",
     actions.EFFECT_REUSED: "found the effect already confirmed, and used its result, in",
@@ -120,7 +121,7 @@ def _step(entry: Entry) -> str:
 
 
 def _why(entry: Entry) -> list[str]:
-    return [entry.note, _fault(entry.disclosed), _clock(entry.data), _retry(entry.data), _call(entry)]
+    return [entry.note, _fault(entry.disclosed), _clock(entry.data), _retry(entry.data), _call(entry), _rules(entry)]
 
 
 def _fault(disclosed: Mapping[str, Any]) -> str:
@@ -144,6 +145,16 @@ def _retry(data: Mapping[str, Any]) -> str:
 
 def _call(entry: Entry) -> str:
     return str(entry.data.get("call", "")) if entry.action.startswith("effect.") else ""
+
+
+def _rules(entry: Entry) -> str:
+    """Which rules fired, of which versions."""
+    if entry.action != actions.GOVERNANCE_CHECKED:
+        return ""
+    fired, count = list(entry.data["fired"]), entry.data["fired_count"]
+    more = [f"and {count - len(fired)} more"] if count > len(fired) else []
+    checked = ", ".join(f"{each['rule_set']}@{each['version']}" for each in entry.data["rule_sets"])
+    return f"Fired: {', '.join([*fired, *more])}." if fired else f"Checked: {checked}. No rule fired."
 
 
 def _tone(entry: Entry) -> str:

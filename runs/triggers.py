@@ -48,7 +48,9 @@ TASK_AT_ONCE = [
 TRIGGERS = [
     *no_delete(Run),
     arrows(Run, at_once=RUN_CANCELLED_AT_ONCE),
-    starts_in(Run, RunState.QUEUED, RunState.RUNNING),
+    starts_in(
+        Run, RunState.QUEUED, RunState.RUNNING, RunState.COMPLETED, RunState.FAILED
+    ),  # if nobody has to do anything
     frozen(Run, "id", "version", "root", "parent", "depth", "payload", "started_by", "created_at", rule="identity"),
     frozen(Run, "ended_at", "ended_by_step", when=ENDED_RUN, rule="ended"),
     *no_delete(Task, unique=[SAME_PATH_OPEN]),

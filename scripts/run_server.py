@@ -31,8 +31,8 @@ def main() -> int:
 
 
 def web_command(host: str, port: int) -> list[str]:
-    uvicorn = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--lifespan=off", "--log-level=warning"]
-    return [*uvicorn, f"--host={host}", f"--port={port}", f"--workers={web_processes()}"]
+    web = [sys.executable, "-m", "config.web", "config.asgi:application"]
+    return [*web, f"--host={host}", f"--port={port}", f"--workers={web_processes()}"]
 
 
 def web_processes() -> int:

@@ -65,7 +65,7 @@ from runs.engine.moves import (
 )
 from runs.engine.paths import ROOT, UNDONE, is_beneath, items_around, step_id_of
 from runs.engine.position import Fan, Position, Undoing
-from runs.engine.walk import Advance, Walk
+from runs.engine.walk import Advance, Walk, done_last
 
 __all__ = [
     "MAX_ITEMS",
@@ -220,9 +220,9 @@ def completed_late(definition: Definition, position: Position, path: str) -> Pos
 
     It advances nothing, but is undone with the others.
     """
-    if step_at(definition, path).compensate is None or path in position.undo:
+    if step_at(definition, path).compensate is None:
         return position
-    return Position(position.blocks, (*position.undo, path), position.undoing)
+    return Position(position.blocks, done_last(position.undo, path), position.undoing)
 
 
 def step_at(definition: Definition, path: str) -> Step:

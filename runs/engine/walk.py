@@ -274,8 +274,7 @@ class Walk:
 
     def _pass(self, step: Step, path: str, *, can_be_undone: bool = True) -> Result:
         if step.compensate is not None and can_be_undone:
-            # Once, also if it was done again: a step tried again has the same effect key, so one effect.
-            self._undo = (*(done for done in self._undo if done != path), path)
+            self._undo = done_last(self._undo, path)
         if step.branches:
             self._leave(step, path, "PASS")
             self._forget(path)
@@ -353,7 +352,12 @@ class Walk:
 
     def _close(self, path: str) -> None:
         """End what is open beneath: what began before by a Close, what this same event would begin by not beginning."""
-        self._moves = [move for move in self._moves if not (isinstance(move, Opening) and is_beneath(move.path, path))]
+        over = {move.path for move in self._moves if isinstance(move, Leave)}
+        self._moves = [
+            move
+            for move in self._moves
+            if not (isinstance(move, Opening | Enter) and is_beneath(move.path, path) and move.path not in over)
+        ]
         if path in self._before.blocks:
             self._moves.append(Close(path))
         self._forget_beneath(path)
@@ -417,6 +421,11 @@ class Walk:
                 assert self._fan(path).is_running(part), f"{block} is not running"
         here = self.definition.steps[self._root].id
         assert path == here, f"{path} is not where the run stands ({here})"
+
+
+def done_last(undo: tuple[str, ...], path: str) -> tuple[str, ...]:
+    """Once, also if it was done again: a step tried again has the same effect key, so one effect."""
+    return (*(done for done in undo if done != path), path)
 
 
 def _block(step: Step, path: str, number: int) -> str:

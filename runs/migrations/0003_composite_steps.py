@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='task',
             name='tries_before',
-            field=models.PositiveIntegerField(default=0),
+            field=models.PositiveIntegerField(null=True),
         ),
         migrations.AddField(
             model_name='task',

@@ -19,7 +19,7 @@ from tests.people import BACKEND, person
 
 pytestmark = pytest.mark.django_db
 
-QUERIES = 13  # session, user, request, roles, person, members, run, tasks, log, badge: however much has happened
+QUERIES = 12  # session, user, request, roles, person, members, run, tasks, log, badge: however much has happened
 
 FEE = steps(
     {"id": "AI-Screen", "role": "agent:validator", "call": "ai_validator.check_form"},

@@ -206,7 +206,7 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(desk, asker):
     for _ in range(8):
         asker.post(REQUESTS, ASKED)
 
-    assert (few, count()) == (6, 6)  # the key, its rate, the permissions twice, the roles, the rows with their people
+    assert (few, count()) == (5, 5)  # the key, its rate, the permissions, the roles, the rows with their people
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan"])

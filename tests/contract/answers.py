@@ -30,7 +30,7 @@ def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert document["title"]
     assert document["detail"][-1] in ".!?:", f"no sentence: {document['detail']!r}"
     for fault in document.get("errors", []):
-        assert set(fault) - {"line"} == OF_A_FAULT, fault
+        assert set(fault) - {"line", "code"} == OF_A_FAULT, fault
         assert fault["message"]
     if status == 401:
         assert answer.headers["WWW-Authenticate"].startswith("Bearer ")

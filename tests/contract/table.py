@@ -402,7 +402,7 @@ PAGES = [
         Run,
         lambda world: world.signalled.pk,
         "signal",
-        Act("POST", ("agent", "liaison", *ADMINISTRATORS), {"name": "paid", "content": "{}"}),
+        Act("POST", ("liaison", *ADMINISTRATORS), {"name": "paid", "content": "{}"}),
         route="<int:run_id>",
     ),
     row("admin/runs/run/start/"),

@@ -190,11 +190,11 @@ def _asked(by: User) -> ActionRequest:
     return ActionRequest.objects.get(run=run)
 
 
-def _approved_in_mid_task(holder: User, deciding: User) -> Lease:
+def _approved_in_mid_task(asker: User, deciding: User) -> Lease:
     started(PERMIT_WITH_FORM, payload={"name": CANARY})
-    lease = claimed(holder)
+    lease = claimed(asker)
     request_id, _ = asking.request_approval(
-        task_id=lease.task.pk, token=lease.token, actor=holder, reason=f"Shall I? {CANARY}", role=LIAISON_ROLE
+        task_id=lease.task.pk, token=lease.token, actor=asker, reason=f"Shall I? {CANARY}", role=LIAISON_ROLE
     )
     decide(request_id=request_id, actor=deciding, outcome="PASS")
     return lease

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 PLAYBOOK = {"id", "number", "title", "owner", "created_at", "current_version", "versions"}
 VERSION = {"version", "state", "digest", "created_at", "created_by", "published_at", "retired_at"}
 DETAIL = VERSION | {"playbook", "document"}
-JUDGEMENT = {"valid", "publishable", "errors", "notes", "digest"}
+JUDGEMENT = {"valid", "publishable", "errors", "warnings", "notes", "digest"}
 
 YAML = """\
 # The protest permit
@@ -263,8 +263,11 @@ def test_publishing_freezes_the_draft_and_warns_of_roles_nobody_is_in(chief, val
     assert set(answer) == VERSION | {"warnings"}
     assert (answer["version"], answer["state"]) == (1, "published")
     assert is_moment(answer["published_at"])
-    assert any("human:police_liaison" in warning for warning in answer["warnings"])
-    assert not any("agent:validator" in warning for warning in answer["warnings"])
+    assert [(each["code"], each["path"]) for each in answer["warnings"]] == [
+        ("role_missing", "steps[1].role"),
+        ("role_missing", "steps[2].role"),
+    ]
+    assert "human:police_liaison" in answer["warnings"][0]["message"]
     assert json_of(chief.get(f"{HERE}/protest_permit"))["current_version"] == 1
 
 
@@ -283,7 +286,10 @@ def test_what_cannot_run_is_not_published_and_every_reason_is_told(chief):
 
     document = problem(chief.post(f"{HERE}/story/versions/1/publish"), 422, "invalid")
 
-    assert len(document["errors"]) == 2
+    assert [(each["code"], each["path"]) for each in document["errors"]] == [
+        ("unknown_call", "steps[0].call"),
+        ("unknown_call", "steps[1].call"),
+    ]
     assert json_of(chief.get(f"{HERE}/story/versions/1"))["state"] == "draft"
 
 
@@ -410,8 +416,16 @@ def test_what_only_publishing_would_refuse_is_told_apart(author):
     judgement = json_of(author.post(f"{HERE}/validate", document))
 
     assert (judgement["valid"], judgement["publishable"]) == (True, False)
-    assert judgement["errors"][0]["path"]
-    assert judgement["errors"][0]["line"] == 1
+    (error,) = judgement["errors"]
+    assert (error["code"], error["path"], error["line"]) == ("unknown_call", "steps[0].call", 1)
+
+
+def test_what_publishing_would_let_pass_is_told_with_place_and_remedy(author):
+    judgement = json_of(sent(author, f"{HERE}/validate", "id: a\nsteps:\n- id: b\n  role: agent:c\n", "text/yaml"))
+
+    (warning,) = judgement["warnings"]
+    assert (judgement["publishable"], warning["code"], warning["line"]) == (True, "role_missing", 3)
+    assert warning["remedy"] == "Give agent:c members: Roles, in the admin."
 
 
 @pytest.mark.parametrize(

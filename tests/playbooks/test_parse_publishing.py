@@ -3,21 +3,12 @@
 
 import pytest
 
-from playbooks.definition import StepKind
 from playbooks.parse import parse, parse_data, publish_problems
-from playbooks.publishing import NOT_BUILT_FIELDS, NOT_BUILT_KINDS
+from playbooks.publishing import NOT_BUILT_FIELDS
 from tests.playbooks.test_parse_stories import CENSUS, LICENCE, PERMIT
 
 KNOWN = ["fetch_data", "deploy", "hms_ach.charge"]
 
-COMPOSITES = {
-    StepKind.GOVERNANCE: {"layer": "GovernanceLayer", "action": "enforce"},
-    StepKind.PARALLEL: {"type": "parallel", "tasks": [{"id": "x", "type": "agent"}]},
-    StepKind.FOREACH: {"type": "foreach", "items": "payload.regions", "steps": []},
-    StepKind.SWITCH: {"type": "switch", "cases": [{"steps": []}]},
-    StepKind.WAIT: {"type": "wait", "duration": 1},
-    StepKind.PLAYBOOK: {"type": "playbook", "playbook": "other"},
-}
 FIELDS = {
     "when": "payload.crowd > 500",
     "input": {"form": "payload.form_id"},
@@ -41,11 +32,11 @@ def test_stories_whose_actions_are_installed_can_be_published(document, default_
     assert publish_problems(definition, known_calls=KNOWN) == []
 
 
-def test_the_census_story_waits_for_its_services_and_for_governance_steps():
+def test_the_census_story_waits_for_its_services():
     parsed = parse(CENSUS)
     problems = publish_problems(parsed.definition, known_calls=["ResponseService.fetchnew"], lines=parsed.lines)
 
-    assert [(problem.path, problem.line) for problem in problems if "governance" not in problem.message] == [
+    assert [(problem.path, problem.line) for problem in problems] == [
         ("steps[0].call", 4),
         ("steps[3].call", 7),
         ("steps[4].call", 8),
@@ -68,15 +59,6 @@ def test_a_playbook_without_steps():
     (problem,) = problems_of()
 
     assert (problem.path, problem.message) == ("steps", "The playbook has no steps.")
-
-
-@pytest.mark.parametrize("kind", NOT_BUILT_KINDS)
-def test_a_kind_of_step_that_is_not_built(kind):
-    problem = problems_of({"id": "s", **COMPOSITES[kind]})[0]
-
-    assert problem.path == "steps[0].type"
-    assert problem.message.startswith("This version of HMS-ACT cannot run ")
-    assert problem.remedy
 
 
 @pytest.mark.parametrize("field", NOT_BUILT_FIELDS)

@@ -69,3 +69,20 @@ def slow(call: ActionCall) -> dict[str, Any]:
     time.sleep(float(call.payload["seconds"]))
     _mark(call.effect_key)
     return {}
+
+
+@action("tests.do")
+def do(call: ActionCall) -> dict[str, Any]:
+    """Goes well or not by its effect's key, so the same however often it is asked."""
+    if call.effect_key[0] in "012":
+        raise NoSuchCard("the key says so")
+    if call.effect_key[0] in "34":
+        raise Verdict("the key says so")
+    return {"done": call.step}
+
+
+@action("tests.undo")
+def undo(call: ActionCall) -> dict[str, Any]:
+    if call.effect_key[0] in "01":
+        raise NoSuchCard("the bank is closed")
+    return {"undone": call.step}

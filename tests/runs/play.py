@@ -52,10 +52,11 @@ def child(step_id, playbook, **fields):
 
 
 class Play:
-    def __init__(self, *steps, payload=None, id="", run=None, **document):
+    def __init__(self, *steps, payload=None, id="", run=None, leases=None, **document):
+        """`leases` are shared by plays of several runs: whoever claims gets tasks of all of them."""
         self.agent = user("validator", "agent", VALIDATOR)
         self.person = user("liaison", "human", LIAISON)
-        self.leases = {}
+        self.leases = {} if leases is None else leases  # (run, path) → lease
         document = {"id": id or f"play-{next(_numbers)}", "steps": list(steps), **document}
         self.run_id = run.pk if run is not None else started(document, payload=payload or {}).pk
 
@@ -88,11 +89,18 @@ class Play:
         return list(Entry.objects.filter(run_id=self.run_id, action=action).order_by("id"))
 
     def claim(self, path):
-        while path not in self.leases:
+        while (self.run_id, path) not in self.leases:
             leases = services.claim_tasks(role=VALIDATOR, actor=self.agent, limit=20)
+            if not leases:  # held still, or to be tried again later
+                self.tick(seconds=61)
+                leases = services.claim_tasks(role=VALIDATOR, actor=self.agent, limit=20)
             assert leases, f"{path} cannot be claimed; open are {self.open}"
-            self.leases |= {lease.task.path: lease for lease in leases if lease.task.run_id == self.run_id}
-        return self.leases.pop(path)
+            self.leases |= {(lease.task.run_id, lease.task.path): lease for lease in leases}
+        return self.leases.pop((self.run_id, path))
+
+    def give_back(self, lease):
+        """What `claim` gave: for `do` to use."""
+        self.leases[self.run_id, lease.task.path] = lease
 
     def do(self, *paths, outcome="PASS", output=None, note=""):
         for path in paths:
@@ -118,4 +126,5 @@ class Play:
         """Everything that is due, `by` later."""
         if by:
             later(**by)
+            self.leases.clear()  # they may have run out
         jobs.tick()

@@ -138,7 +138,7 @@ def test_a_run_of_many_items_is_read_in_as_many_statements_as_one_of_few_and_sta
     read(2)  # notes the use of the key, once a minute
     (few, _), (many, size) = read(2), read(400)
 
-    assert few == many == 10
+    assert few == many == 9
     assert size < 6000
 
 

@@ -596,4 +596,4 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(api):
         started()
         take(api)
 
-    assert (few, count()) == (5, 5)  # the key, its rate, the permissions twice, the rows with their assignees
+    assert (few, count()) == (4, 4)  # the key, its rate, the permissions, the rows with their assignees

@@ -3,6 +3,7 @@
 
 import pytest
 
+from playbooks import services as playbooks
 from runs import children, stopping
 from runs.models import Run, RunMessage
 from tests.factories import founder, published
@@ -44,15 +45,12 @@ def test_a_run_that_fails_fails_the_step():
 
 
 @pytest.mark.parametrize(
-    ("fields", "why"),
-    [
-        ({"playbook": "nowhere"}, "no published playbook nowhere"),
-        ({"playbook": "inner", "version": 7}, "version 7 of inner"),
-    ],
+    ("fields", "why"), [({}, "no published playbook inner"), ({"version": 1}, "version 1 of inner")]
 )
-def test_a_playbook_that_is_not_there_fails_the_step(fields, why):
+def test_a_playbook_that_is_not_published_any_more_fails_the_step(fields, why):
     published(INNER)
-    play = Play({"id": "sub", "type": "playbook", **fields})
+    play = Play(child("sub", "inner", **fields))
+    playbooks.retire_version(actor=founder(), playbook="inner", number=1)
     play.tick()
     assert play.state == "failed"
     assert why in play.task("sub").error_message

@@ -6,6 +6,10 @@ from django.db import OperationalError
 
 from runs import due, jobs
 from runs.broker import DueBroker
+from runs.models import Task
+from tests.factories import started, steps, tasks_of
+
+ONE = steps({"id": "one", "role": "agent:validator"})
 
 
 def test_a_row_that_cannot_be_put_right_holds_up_none_of_the_others(caplog):
@@ -26,15 +30,16 @@ def test_a_tick_goes_on_after_a_row_that_nobody_can_perform(monkeypatch, caplog)
     done = []
 
     def perform(row_id):
-        if row_id == 1:
+        if row_id == tasks[0]:
             raise AssertionError("a promise of ours is broken")
         done.append(row_id)
 
-    rows = due.Source(find=lambda limit: [1, 2], perform=perform, oldest=lambda: None)
+    tasks = [task.pk for _ in range(2) for task in tasks_of(started(ONE))]
+    rows = due.Source(waiting=Task.objects.ready, since="ready_at", perform=perform)
     monkeypatch.setattr(due, "_sources", {"rows": rows})
 
     assert jobs.tick() == 2
-    assert done == [2]
+    assert done == tasks[1:]
     assert "a promise of ours is broken" in caplog.text
 
 
@@ -48,13 +53,13 @@ def test_a_database_that_is_away_is_no_fault_of_a_row():
 
 @pytest.mark.django_db(transaction=True)
 def test_the_broker_outlives_a_database_that_is_away(monkeypatch):
-    def away(now):
+    def away(*_):
         raise OperationalError("the server closed the connection")
 
     monkeypatch.setattr("runs.broker.LONGEST_SLEEP", 0)
     broker = DueBroker(list_key="test")
-    monkeypatch.setattr(due, "_sweeps", [away])
+    monkeypatch.setattr(due, "rows_of", away)
     assert broker.dequeue() is None
-    monkeypatch.setattr(due, "_sweeps", [])
+    monkeypatch.undo()
 
     assert broker.dequeue() is None

@@ -209,7 +209,7 @@ def test_what_is_completed_after_the_cancelling_is_undone_too(calls):
     lease = play.claim("a")
     stopping.cancel_run(run_id=play.run_id, actor=founder())
     assert play.state == "cancelling"
-    play.leases["a"] = lease
+    play.give_back(lease)
     play.do("a")
     assert play.open == {"a~compensate"}
     play.tick()
@@ -251,7 +251,7 @@ def test_terminating_needs_a_reason_and_the_right():
     stopping.terminate_run(run_id=play.run_id, actor=founder(), reason="over")
     assert play.states == {"a": "cancelled"}
     assert len(play.entries(actions.RUN_TERMINATED)) == 1
-    play.leases["a"] = lease
+    play.give_back(lease)
     with pytest.raises(WrongState):
         stopping.cancel_run(run_id=play.run_id, actor=founder())
 

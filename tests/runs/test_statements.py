@@ -5,6 +5,7 @@ PostgreSQL reads once and writes once, and needs no transaction around a single 
 turn. NOTIFY comes after the commit and is not counted, since these tests never commit.
 """
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals import services as approvals
 from approvals.models import ActionRequest
-from runs import services
-from tests.factories import claimed, founder, published, started, steps, waiting_for_a_person
+from runs import due, jobs, services
+from tests.factories import PERMIT, claimed, founder, published, reloaded, started, steps, waiting_for_a_person
 
 pytestmark = pytest.mark.django_db
 
@@ -78,6 +79,37 @@ def test_a_decision_reads_request_and_person_and_writes_run_task_request_vote_an
 
     assert cost(decide) == on(postgresql=4, sqlite=10)
     assert ActionRequest.objects.get().state == "fulfilled"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_of_agent_person_and_service_is_six_transactions_that_write(validator, liaison, tmp_path, monkeypatch):
+    """Start; claim and completion by the agent; the decision; claim and completion by our worker."""
+    monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path))
+    pay = {"id": "pay", "role": "svc:finance", "call": "tests.charge $40"}
+    version, starter = published({**PERMIT, "steps": [*PERMIT["steps"][:2], pay]}), founder()
+    with CaptureQueriesContext(connection) as queries:
+        run = services.start_run(actor=starter, playbook=version.playbook.slug, payload={"form_id": 1})
+        lease = claimed(validator)
+        services.complete_task(task_id=lease.task.pk, actor=validator, token=lease.token, outcome="PASS")
+        approvals.decide(request_id=ActionRequest.objects.get().pk, actor=liaison, outcome="PASS", reason="fine")
+        for source, row_id in due.look().tickets:
+            if source == "task":
+                jobs.perform(source, row_id)
+
+    assert reloaded(run).state == "completed"
+    assert writing_transactions([query["sql"] for query in queries]) == 6
+
+
+def writing_transactions(sent: list[str]) -> int:
+    """Of statements in their order: each outermost transaction counts once, if something in it writes."""
+    found, within, writes = 0, False, False
+    for sql in sent:
+        if sql.startswith("BEGIN"):
+            within, writes = True, False
+        writes = writes or re.search(r"\b(INSERT INTO|UPDATE|DELETE FROM) \"", sql) is not None
+        if sql.startswith("COMMIT") or not within:
+            found, within, writes = found + writes, False, False
+    return found
 
 
 def test_no_act_costs_more_in_a_longer_run(validator):

@@ -416,7 +416,8 @@ def test_push_stores_a_file_as_it_is_and_publishes_it(wire, capsys, tmp_path, na
     wire.answers("POST /acts/playbooks/validate", Answer(200, {"valid": True, "publishable": True}))
     wire.answers("POST /acts/playbooks", Answer(201, {"id": id, "versions": [version]}))
     wire.answers(f"GET /acts/playbooks/{id}/versions/1", Answer(200, version, {"ETag": '"d-draft"'}))
-    published = {"version": 1, "state": "published", "warnings": ["Nobody has the role."]}
+    warning = {"code": "role_missing", "path": "steps[0].role", "message": "Nobody has the role.", "remedy": "Mend it."}
+    published = {"version": 1, "state": "published", "warnings": [warning]}
     wire.answers(f"POST /acts/playbooks/{id}/versions/1/publish", Answer(200, published))
 
     assert main(["playbooks", "push", str(tmp_path / name)]) == 0
@@ -424,7 +425,30 @@ def test_push_stores_a_file_as_it_is_and_publishes_it(wire, capsys, tmp_path, na
     stored = wire.calls("POST /acts/playbooks")[0]
     assert (stored.text, stored.headers["content-type"], stored.query) == (text, content_type, {"id": id})
     out = capsys.readouterr().out
-    assert out == f"{id} version 1: published (new)\nwarning: Nobody has the role.\n"
+    assert out == f"{id} version 1: published (new)\nwarning: steps[0].role: Nobody has the role. Mend it.\n"
+
+
+JUDGED = {
+    "valid": True,
+    "errors": [{"code": "no_such_step", "path": "steps[0].when", "line": 3, "message": "No.", "remedy": "Mend it."}],
+    "warnings": [{"code": "role_missing", "path": "steps[0].role", "message": "Nobody.", "remedy": "Make it."}],
+}
+
+
+@pytest.mark.parametrize(("publishable", "code"), [(True, 0), (False, 1)])
+def test_validate_tells_each_finding_with_place_remedy_and_code(wire, capsys, tmp_path, publishable, code):
+    (tmp_path / "p.yaml").write_text("tasks: []\n")
+    wire.answers("POST /acts/playbooks/validate", Answer(200, {**JUDGED, "publishable": publishable}))
+
+    assert main(["playbooks", "validate", str(tmp_path / "p.yaml")]) == code
+
+    (sent,) = wire.calls("POST /acts/playbooks/validate")
+    assert (sent.text, sent.headers["content-type"]) == ("tasks: []\n", "application/yaml")
+    assert capsys.readouterr().out.splitlines() == [
+        "error: line 3, steps[0].when: No. Mend it. [no_such_step]",
+        "warning: steps[0].role: Nobody. Make it. [role_missing]",
+        "It can be published." if publishable else "It cannot be published.",
+    ]
 
 
 def test_push_can_leave_a_draft(wire, capsys, tmp_path):
