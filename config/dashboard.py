@@ -136,7 +136,7 @@ def _workers(now: datetime) -> Tile:
     """By what they get done, not by whether they live: `manage.py tick` from cron is as good."""
     oldest, beat = due.oldest_due(), WorkerHost.objects.order_by("-beat_at").first()
     heard = f"a worker was heard of {_age(beat.beat_at, now)} ago" if beat else "no worker is registered"
-    link = reverse("readyz")
+    link = _list("runs_workerhost")
     if oldest is None:
         return Tile("Waiting for the worker", "nothing", heard, link, "good" if beat else "")
     tone = "bad" if (now - oldest).total_seconds() > PROGRESS_SECONDS else ""

@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Incidents", "emergency_home", "runs.incident", badge=incidents.badge),
             Entry("Tasks", "checklist", "runs.task"),
             Entry("Effects", "bolt", "runs.effect"),
+            Entry("Health", "monitor_heart", "runs.workerhost"),
             Entry("Housekeeping", "schedule", "django_q.schedule"),
         ),
     ),

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
@@ -28,7 +29,18 @@ from config.admin import EvidenceAdmin
 from playbooks.models import Playbook, Version
 from runs import admin_views, incident_views
 from runs.admin_views import reader, run_url
-from runs.models import ENDED_RUNS, JOINED_KINDS, OPEN_TASKS, Effect, Incident, Run, RunState, Task, TaskState
+from runs.models import (
+    ENDED_RUNS,
+    JOINED_KINDS,
+    OPEN_TASKS,
+    Effect,
+    Incident,
+    Run,
+    RunState,
+    Task,
+    TaskState,
+    WorkerHost,
+)
 from runs.steps_shown import RESOLVED
 from runs.timeline import seconds_in_words
 
@@ -441,6 +453,30 @@ class IncidentAdmin(SeenByRow):
     @admin.display(description="since (UTC)")
     def since(self, incident: Incident) -> SafeString | None:
         return moment(incident.ended_at)
+
+
+# Health ---------------------------------------------------------------------------------------------------
+
+
+@admin.register(WorkerHost)
+class HealthAdmin(EvidenceAdmin):
+    """In place of the list of workers: these, what waits for them, and whatever is stuck."""
+
+    fields = ("name", "started_at", "beat_at", "restarts")
+
+    class Media:
+        css = {"all": ("hms_act/pages.css",)}
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return reader(request).has_perm("runs.view")
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return admin_views.health_page(request, self)
 
 
 # Housekeeping ----------------------------------------------------------------------------------------------

@@ -17,15 +17,18 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import User
+from config import clock
 from config.admin import ReasonForm, admin_page, confirm_page, form_page
 from config.api import parse_json
 from config.errors import Forbidden, Refused
 from playbooks.models import Playbook, Version, VersionState
+from runs import due, stuck
 from runs.forms import form_class
-from runs.models import ENDED_RUNS, Run, RunState
+from runs.models import ENDED_RUNS, Run, RunState, WorkerHost
 from runs.services import start_run
 from runs.shown import shown
 from runs.stopping import cancel_run, terminate_run
+from runs.timeline import seconds_in_words
 from runs.waits import awaited_by, send_signal
 
 MAY_CONTROL = "runs.control"
@@ -205,6 +208,27 @@ def signal_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpRespon
         act=send,
         back=run_url(run.pk),
         intro="Tell the run that something has happened. The step that has waited longest for it goes on.",
+    )
+
+
+# Health ---------------------------------------------------------------------------------------------------
+
+WORKERS_SHOWN = 20  # the most recently heard of
+
+
+def health_page(request: HttpRequest, admin: ModelAdmin) -> HttpResponse:
+    now, sight = clock.now(), due.look()
+    found = stuck.found()
+    return admin_page(
+        request,
+        admin,
+        "runs/health.html",
+        title="Health",
+        found=found,
+        is_in_order=not any(each.count for each in found),
+        most=stuck.COUNTED,
+        waiting=seconds_in_words(max(0.0, (now - sight.oldest).total_seconds())) if sight.oldest else "",
+        workers=WorkerHost.objects.order_by("-beat_at")[:WORKERS_SHOWN],
     )
 
 

@@ -73,6 +73,11 @@ def sources() -> dict[str, Source]:
     return _sources
 
 
+def checked_models() -> list[type[models.Model]]:
+    """Whose rows are looked at again at `next_check_at`, as long as they are open."""
+    return list(dict.fromkeys(_sweeps.values()))
+
+
 def sweep() -> int:
     """One pass of every room's timers. Returns how many rows moved."""
     now = clock.now()

@@ -9,13 +9,14 @@ import pytest
 
 from accounts.models import User
 from accounts.services import create_key
+from config import clock
 from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector
 from playbooks.parse import parse_data
 from runs import services as runs
 from runs.jobs import perform_task
 from runs.management.commands.worker import _seed_housekeeping
-from runs.models import Task
+from runs.models import Task, WorkerHost
 from tests.factories import claimed, founder, reloaded, started, steps, waiting_for_a_person
 
 EVERYBODY = ("superuser", "administrator", "auditor", "playbook_author", "staff_member", "liaison")  # fixtures
@@ -53,6 +54,7 @@ def everything(
     )
     create_connector(actor=administrator, name="tests.bank", terms=Terms(url="https://bank.example.org/pay"))
     _seed_housekeeping()
+    WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     create_key(user_id=validator.pk, actor=administrator, name="the validator's")
     assert reloaded(request).is_open
     assert failed.pk

@@ -47,6 +47,7 @@ def test_an_installation_where_nothing_is_wrong_is_ready(anybody, db):
         "migrations": True,
         "triggers": True,
         "worker": True,
+        "stuck": True,
     }
     assert "no-store" in answer["Cache-Control"]
 
@@ -121,7 +122,7 @@ def test_readiness_asks_the_same_number_of_questions_whatever_there_is(
     anybody, db, django_assert_num_queries, django_assert_max_num_queries
 ):
     anybody.get("/readyz")  # reads the migrations of the code, once per process
-    with django_assert_max_num_queries(14) as few:
+    with django_assert_max_num_queries(20) as few:
         anybody.get("/readyz")
     now = clock.now()
     for number in range(3):

@@ -22,7 +22,7 @@ from approvals.models import ActionRequest
 from audit.models import Entry
 from playbooks.models import Connector, Playbook, RuleSet, RuleSetVersion, Version
 from runs.intake import Ticket
-from runs.models import Effect, Incident, Run, Task
+from runs.models import Effect, Incident, Run, Task, WorkerHost
 from runs.views import TICKET
 from tests.contract.world import CONNECTOR_HOST, EVERYBODY, LIAISON_ROLE, PEOPLE, World
 from tests.factories import PERMIT, founder
@@ -421,6 +421,7 @@ PAGES = [
         route="<int:task_id>",
     ),
     *evidence(Effect, lambda world: Effect.objects.get().pk),
+    *evidence(WorkerHost, lambda world: world.worker.pk),
     *evidence(Schedule, lambda world: Schedule.objects.get().pk),
     *evidence(Entry, lambda world: Entry.objects.filter(run_id=world.run.pk).earliest("id").pk),
     *evidence(ActionRequest, lambda world: world.asked.pk),

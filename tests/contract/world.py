@@ -19,6 +19,7 @@ from accounts.services import revoke_key
 from approvals.models import ActionRequest
 from approvals.services import claim_request, create_request, decide
 from audit.services import SYSTEM
+from config import clock
 from playbooks import rule_services
 from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector, disable_connector
@@ -29,7 +30,7 @@ from runs import services as runs
 from runs.jobs import perform_task
 from runs.leases import Lease
 from runs.management.commands.worker import _seed_housekeeping
-from runs.models import Run, Task
+from runs.models import Run, Task, WorkerHost
 from tests.factories import PERMIT, claimed, founder, published, started, steps
 from tests.people import BACKEND, agent, key_of, person, service
 
@@ -92,6 +93,10 @@ class World:
     def draft_rules(self) -> RuleSetVersion:
         return RuleSetVersion.objects.get(rule_set__slug="fair", number=2)
 
+    @property
+    def worker(self) -> WorkerHost:
+        return WorkerHost.objects.get()
+
     def user(self, name: str) -> User:
         return self.users[name]
 
@@ -107,6 +112,7 @@ def build() -> World:
     claim_request(request_id=claimed_.pk, actor=users["liaison"])
     _paid()
     _seed_housekeeping()
+    WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     _rules()
     connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
     disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
