@@ -3,7 +3,6 @@
 
 import threading
 from contextlib import suppress
-from functools import partial
 
 import pytest
 from django.db import connection, connections
