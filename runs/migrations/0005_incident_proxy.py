@@ -5,7 +5,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0003_composite_steps")]
+    dependencies = [("runs", "0004_effect_attempt")]
 
     operations = [
         migrations.CreateModel(
