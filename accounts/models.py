@@ -97,7 +97,7 @@ _permissions = Reading(
 )
 
 
-def members_of(role: str) -> models.QuerySet[User]:
+def members_of(role: str | Param) -> models.QuerySet[User]:
     """Active users in the role."""
     return User.objects.filter(is_active=True, groups__name=role)
 

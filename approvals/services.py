@@ -210,7 +210,10 @@ def create_request(
 
 
 def _members(role: str) -> list[int]:
-    return list(members_of(role).values_list("pk", flat=True))
+    return [user.pk for user in _in_role(role=role)]
+
+
+_in_role = Reading(lambda: members_of(Param("role", CharField())).only("pk"))
 
 
 def _ask(

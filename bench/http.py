@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`http`: `POST /acts/tasks/{id}/complete` over 16 connections, held against a minimal DRF view with three writes.
 
-Both are served by two processes of uvicorn with one thread each, on the same PostgreSQL server, and look up the
+Both are served by two forked processes of uvicorn with one thread each, on the same PostgreSQL server, and look up the
 token of every request. Ours counts calls against its rate limits, records the entry and answers with the task.
 """
 
@@ -26,7 +26,7 @@ ROUNDS = 5
 CONNECTIONS = 16
 SECONDS = 4.0
 WARM_UP_SECONDS = 2.0
-GUESS = 1000.0  # requests a second, of a side that has not played yet
+GUESS = 500.0  # requests a second, at least; a round may have met a minute in which the machine did something else
 
 OURS, THREE_WRITES, ONE_STATEMENT = "HMS-ACT", "DRF view, three writes by the ORM", "DRF view, one statement"
 BODY = json.dumps({"token": world.TOKEN, "outcome": "PASS", "output": world.OUTPUT, "note": "ok"}).encode()
@@ -44,7 +44,7 @@ class Side:
     loads: list[load.Load] = field(default_factory=list)  # the first of them warms up, and counts for nothing
 
     def play(self, seconds: float) -> None:
-        fastest = max((each.per_second for each in self.loads), default=GUESS)
+        fastest = max([GUESS, *(each.per_second for each in self.loads)])
         tasks = self.claimed(int(2 * fastest * seconds) + CONNECTIONS)
         requests = [load.request(self.address, self.path.format(n), self.authorization, BODY) for n in tasks]
         self.loads.append(load.post(self.address, iter(requests), connections=CONNECTIONS, seconds=seconds))

@@ -243,8 +243,9 @@ def _statement(updates: tuple[Any, ...], inserts: tuple[Any, ...], beside: Any) 
         update_sql = _update_sql if count == 1 else _updates_sql
         parts.append(update_sql(kind, fields, guard, number))
     for number, (kind, count, numbered) in enumerate(inserts):
-        parts.append(_insert_sql(kind, count, numbered, number))
-        if beside is not None and beside[1] is kind:
+        told = beside is not None and beside[1] is kind
+        parts.append(_insert_sql(kind, count, numbered, number, told=told))
+        if told:
             parts.append(_beside_sql(beside[0], number, beside[2]))
     hits = " + ".join(f"(SELECT count(*) FROM hit{number})" for number in range(len(updates))) or "0"  # noqa: S608
     return placed(f"WITH {', '.join(parts)} SELECT 1 / (({hits}) = {len(updates)})::int")
@@ -284,7 +285,7 @@ def _after(number: int) -> list[str]:
     return [f"EXISTS (SELECT FROM hit{number - 1})"] if number else []
 
 
-def _insert_sql(kind: type[models.Model], count: int | None, numbered: bool, number: int) -> str:
+def _insert_sql(kind: type[models.Model], count: int | None, numbered: bool, number: int, *, told: bool) -> str:
     names = _inserted(kind, numbered)
     columns = ", ".join(_column(kind, name) for name in names)
     if count is None:
@@ -292,7 +293,8 @@ def _insert_sql(kind: type[models.Model], count: int | None, numbered: bool, num
     else:
         row = f"({', '.join(['%s'] * len(names))})"
         rows = f"VALUES {', '.join([row] * count)}"
-    return f'new{number} AS (INSERT INTO "{kind._meta.db_table}" ({columns}) {rows} RETURNING *)'
+    returning = " RETURNING id, entry_hash" if told else ""
+    return f'new{number} AS (INSERT INTO "{kind._meta.db_table}" ({columns}) {rows}{returning})'
 
 
 def _beside_sql(kind: type[models.Model], owner: int, count: int | None) -> str:

@@ -106,9 +106,8 @@ class Bell:
                 await listening.execute(f"LISTEN {wake.CHANNEL}")
                 async for _ in listening.notifies():
                     self._ring()
-                    # What was committed right after a wake-up rang no more; and a burst of them is two.
-                    await asyncio.sleep(COALESCE_SECONDS)
-                    self._ring()
+                    # What was committed right after a wake-up rang no more.
+                    asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._ring)
         except psycopg.Error as fault:
             log.warning("the wake-up connection was lost; looking by the clock until it is back: %s", fault)
 

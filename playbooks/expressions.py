@@ -81,7 +81,9 @@ def steps_in(text: str) -> frozenset[str]:
 def evaluate(text: str, names: Mapping[str, Any], *, at: str) -> Any:
     """Its value over these names. `at` is the place that asks, for the message. Raises Unevaluable."""
     try:
-        return _compiled(text).execute(dict(names))
+        program = _compiled(text)
+        # What it does not read is left out: each name is copied for the engine, whole.
+        return program.execute({name: names[name] for name in program.variables() if name in names})
     except BadExpression as fault:
         raise Unevaluable(f"`{text}` at {at}: {fault.message}") from fault
     except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, IndexError) as fault:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db.models import Q
 
-from playbooks import catalogue
+from playbooks import catalogue, rule_services
 from playbooks.definition import Child, Definition, Governance, Step
 from playbooks.linter import Facts, Finding, lint
 from playbooks.models import RuleSetVersion, Version, VersionState
@@ -31,6 +31,7 @@ def facts_about(definition: Definition) -> Facts:
         queryable_calls=[call for call in _calls(steps) if catalogue.can_query(call)],
         members=_members({settings.REVIEW_ROLE, *(step.role for step in steps if step.role)}),
         playbooks=_published() if any(isinstance(step.shape, Child) for step in steps) else {},
+        conditions=_conditions({tuple(step.shape.rules) for step in steps if isinstance(step.shape, Governance)}),
         rule_sets=_rules() if any(isinstance(step.shape, Governance) for step in steps) else (),
         review_role=settings.REVIEW_ROLE,
     )
@@ -56,6 +57,15 @@ def _published() -> dict[str, frozenset[int]]:
     for slug, number in published.values_list("playbook__slug", "number"):
         found[slug].add(number)
     return {slug: frozenset(numbers) for slug, numbers in found.items()}
+
+
+def _conditions(named: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Of the rules in force, by the name of their rule set; of the default layer together, by "", if a step has it."""
+    found = {}
+    for name in {name for names in named for name in names or ("",)}:
+        rule_sets, _ = rule_services.in_force([name] if name else [])
+        found[name] = tuple(rule.when for rule_set in rule_sets for rule in rule_set.rules)
+    return found
 
 
 def _rules() -> frozenset[str]:

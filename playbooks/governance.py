@@ -87,11 +87,12 @@ def names(
 ) -> dict[str, Any]:
     """What the expressions of rules read.
 
-    `texts` is every text in what is checked, however deep: in the step's `input` where it is mapped, else in the
-    outputs of earlier steps; so a rule can look for what must stand nowhere.
+    `text` is all text in what is checked, however deep, a line each: in the step's `input` where it is mapped, else in
+    the outputs of earlier steps; so a rule can look for what must stand nowhere. It is one text, because an expression
+    is compiled anew for each text that it is held against.
     """
-    texts = list(_texts(input if mapped else data))
-    return {"payload": payload, "data": data, "steps": steps, "run": run, "input": input, "texts": texts}
+    text = "\n".join(_texts(input if mapped else data))
+    return {"payload": payload, "data": data, "steps": steps, "run": run, "input": input, "text": text}
 
 
 def check(rule_sets: Sequence[Checked], known: Mapping[str, Any], missing: Sequence[str] = ()) -> Finding:
@@ -155,7 +156,8 @@ def _texts(value: Any) -> Iterator[str]:
         case str():
             yield value
         case Mapping():
-            for each in value.values():
+            for key, each in value.items():
+                yield key
                 yield from _texts(each)
         case list() | tuple():
             for each in value:

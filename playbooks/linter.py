@@ -53,6 +53,7 @@ LEVELS: Mapping[str, Level] = {
     "never_runs": "warning",
     "runs_itself": "warning",
     "unknown_playbook": "warning",
+    "rule_asks_for_more": "warning",
     "role_missing": "warning",
     "role_without_members": "warning",
     "too_few_people": "warning",
@@ -76,6 +77,7 @@ class Facts:
     members: Mapping[str, frozenset[int]] | None = None  # active members of each role there is
     playbooks: Mapping[str, frozenset[int]] | None = None  # published versions of each playbook
     rule_sets: Collection[str] | None = None  # with published rules: `privacy`, `privacy@1`
+    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of rules, by rule set; "": default layer
     review_role: str = ""  # who is asked where a governance step names nobody
 
 
@@ -274,6 +276,7 @@ class _Linter:
         yield from self._cases_of_failure(spot.step)
         yield from _of_joins(spot.step)
         yield from self._of_others(spot.step)
+        yield from self._of_rules(spot)
         yield from self._of_people(spot.step)
         yield from self._not_undone(spot)
 
@@ -355,6 +358,23 @@ class _Linter:
                     message = f"No rules are published as {shown(name)}: the step {shown(step.id)} would fail."
                     remedy = did_you_mean(name, self.facts.rule_sets) or "Publish them first: Rules, in the admin."
                     yield Found("unknown_rule_set", ("rules", number), message, remedy)
+
+    def _of_rules(self, spot: Spot) -> Iterator[Found]:
+        """Rules that ask for what this playbook does not do: they cannot be judged, and would fail."""
+        shape = spot.step.shape
+        for number, name in enumerate(shape.rules or ("",) if isinstance(shape, Governance) else ()):
+            asked = {
+                step_id
+                for text in self.facts.conditions.get(name, ())
+                for step_id in expressions.steps_in(text)
+                if step_id not in spot.scene.certain and not _is_guarded(step_id, text)
+            }
+            for step_id in sorted(asked):
+                of = f"The rule set {shown(name)}" if name else "A rule of the default layer"
+                message = f"{of} asks for the step {shown(step_id)}, which has not run for certain before "
+                remedy = "Name other rules, or let the rule ask first if the step is there."
+                at = ("rules", number) if name else ()
+                yield Found("rule_asks_for_more", at, f"{message}{shown(spot.step.id)}: its rule would fail.", remedy)
 
     def _of_call(self, step: Step, field: str, call: Call | None) -> Iterator[Found]:
         """Only calls of services are looked up: those of agents and people are words for their readers."""

@@ -37,7 +37,7 @@ rules:
 """
 INTRO = (
     "YAML or JSON. A rule fires where `when` is true; FAIL ends the step, ASK_HUMAN lets a person decide. It may read "
-    "payload, data, steps, run, input and texts. Nothing changes before the rules are published."
+    "payload, data, steps, run, input and text. Nothing changes before the rules are published."
 )
 
 

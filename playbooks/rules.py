@@ -28,7 +28,7 @@ from playbooks.places import Flaw, Flawed, Path, did_you_mean, listed, path_text
 from playbooks.source import MAX_PROBLEMS, Source
 
 FAIL, ASK_HUMAN, PASS = "FAIL", "ASK_HUMAN", "PASS"
-NAMES = ("payload", "data", "steps", "run", "input", "texts")
+NAMES = ("payload", "data", "steps", "run", "input", "text")
 """What an expression of a rule may read; `governance.names` says what each one holds."""
 
 MAX_RULES = 100

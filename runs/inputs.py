@@ -225,10 +225,22 @@ class Known:
     def _read(self, scope: str) -> list[Task]:
         if self.run._state.adding:
             return []
-        rows = Task.objects.filter(run=self.run, scope__in=scopes_around(scope)).exclude(state__in=OPEN_TASKS)
-        if self.ended is not None:
-            rows = rows.exclude(pk=self.ended.pk)
-        return list(rows.only("run", "scope", "step", "state", "outcome", "output").order_by("id"))
+        but, scopes = 0 if self.ended is None else self.ended.pk, scopes_around(scope)
+        if len(scopes) == 1:  # as in every playbook without parallel and foreach steps
+            return _ended_in_one(run_id=self.run.pk, scope=scope, but=but)
+        return list(_that_ended(but, run=self.run, scope__in=scopes))
+
+
+def _that_ended(but: Any, **wanted: Any) -> QuerySet[Task]:
+    rows = Task.objects.filter(**wanted).exclude(state__in=OPEN_TASKS).exclude(pk=but)
+    return rows.only("run", "scope", "step", "state", "outcome", "output").order_by("id")
+
+
+_ended_in_one = Reading(
+    lambda: _that_ended(
+        Param("but", BigIntegerField()), run=Param("run_id", BigIntegerField()), scope=Param("scope", CharField())
+    )
+)
 
 
 def _row(step: Step, path: str, state: TaskState, outcome: str = "", output: Any = None) -> Task:

@@ -18,7 +18,8 @@ FACTS = Facts(
     queryable_calls=["known.query"],
     members={"agent:a": frozenset({1}), "human:h": frozenset({2}), "human:none": frozenset(), "svc:s": frozenset()},
     playbooks={"child": frozenset({1, 3})},
-    rule_sets={"privacy", "privacy@1"},
+    rule_sets={"privacy", "privacy@1", "ours"},
+    conditions={"ours": ("data.a.x > 1", '"b" in data && data.b.x > 1'), "": ("data.exists(s, s == 'x')",)},
 )
 
 
@@ -64,6 +65,8 @@ GOOD = {
         {"id": "a", "type": "governance", "rules": ["privacy", "privacy@1"]},
         {"id": "b", "type": "playbook", "playbook": "child", "version": 3},
     ],
+    "rules whose steps are there": [step("a"), {"id": "r", "type": "governance", "rules": ["ours"]}],
+    "the default layer": [{"id": "r", "type": "governance"}],
     "effects that nobody undoes": [step("a", CALL), step("b")],
     "an effect that can be asked for": [step("a", {**CALL, "call": "known.query"}, effect="query_first")],
     "the last effect": [step("a", CALL, compensate="known.undo"), step("b", CALL)],
@@ -135,6 +138,9 @@ BAD = {
         ([switch({"when": "payload.x", "steps": []}, {"when": "payload.x", "steps": []})], "steps[0].cases[1]"),
         ([switch({"when": "false", "steps": []}, {"steps": []})], "steps[0].cases[0]"),
         ([step("a", HUMAN), switch({"case": "FAIL", "steps": []}, {"steps": []}, on="a")], "steps[1].cases[0]"),
+    ],
+    "rule_asks_for_more": [
+        ([step("b"), {"id": "r", "type": "governance", "rules": ["privacy", "ours"]}, step("a")], "steps[1].rules[1]"),
     ],
     "runs_itself": [([{"id": "a", "type": "playbook", "playbook": "story"}], "steps[0].playbook")],
     "role_missing": [([step("a", role="agent:nobody")], "steps[0].role")],

@@ -9,7 +9,9 @@ from audit import actions
 from audit.models import Entry
 from config.errors import Forbidden, Invalid, NotFound, WrongState
 from playbooks import rule_services as services
+from playbooks.facts import findings
 from playbooks.models import RuleSet, RuleSetVersion
+from playbooks.parse import parse_data
 from playbooks.rule_services import About, RuleSetExists, RulesNeverChange
 from playbooks.rules import Rule, digest
 from tests.audit.lines import assert_refused_by, execute
@@ -172,6 +174,26 @@ def test_seeding_again_leaves_what_administrators_changed(administrator):
 
     privacy.refresh_from_db()
     assert (privacy.title, privacy.is_default, privacy.versions.count()) == ("Ours", False, 1)
+
+
+def test_the_linter_knows_which_rules_are_published_and_what_they_ask_for(administrator):
+    asks = (Rule("a", "data.Nobody.x > 1", "FAIL", "No."),)
+    services.create_rule_set(actor=administrator, slug="fair", about=ABOUT, rules=asks)
+    step = {"id": "Review", "type": "governance", "role": "human:x", "rules": ["fair", "privacy", "privacy@1"]}
+    definition = parse_data({"id": "p", "steps": [step]}).definition
+
+    before = [(each.code, each.path) for each in findings(definition)]
+    services.publish_rules(actor=administrator, slug="fair", number=1)
+    after = [(each.code, each.path) for each in findings(definition)]
+
+    assert before == [("unknown_rule_set", "steps[0].rules[0]"), ("role_missing", "steps[0].role")]
+    assert after == [("rule_asks_for_more", "steps[0].rules[0]"), ("role_missing", "steps[0].role")]
+
+
+def test_the_default_layer_asks_for_no_step_of_its_own(db):
+    definition = parse_data({"id": "p", "steps": [{"name": "Review", "layer": "GovernanceLayer"}]}).definition
+
+    assert [each.code for each in findings(definition)] == ["role_without_members"], "there are no reviewers"
 
 
 # What the database refuses --------------------------------------------------------------------------------

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every list, in the admin and in the API, makes as many statements for many rows as for few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+from django.contrib import admin
+from django.db import connection, models
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from accounts.models import ApiKey, User
+from accounts.services import create_key
+from approvals.models import ActionRequest, Notification
+from audit.models import Entry
+from playbooks.connector_services import Terms, create_connector
+from playbooks.models import Connector, Playbook, Version
+from runs.jobs import perform_task
+from runs.models import Effect, Run, Task
+from tests.config.everything import PAYS
+from tests.factories import PERMIT, started, user, waiting_for_a_person
+
+pytestmark = [pytest.mark.django_db, pytest.mark.once]  # it is about pages
+
+MORE = 4
+GROWING = (Run, Task, Effect, ActionRequest, Notification, Entry, Playbook, Version, Connector, User, ApiKey)
+API_LISTS = ("/acts/runs", "/acts/tasks", "/hitl/requests", "/acts/playbooks")
+
+
+@pytest.fixture
+def more_of_everything(everything: None, validator: User, administrator: User) -> Callable[[], None]:
+    def make() -> None:
+        for number in range(MORE):
+            waiting_for_a_person(validator, {**PERMIT, "id": f"permit-{number}"})
+            waiting_for_a_person(validator)  # which makes another version of its playbook
+            paid = started({**PAYS, "id": f"pays-{number}"})
+            perform_task(Task.objects.get(run=paid).pk)
+            terms = Terms(url=f"https://bank.example.org/{number}")
+            create_connector(actor=administrator, name=f"tests.bank{number}", terms=terms)
+            member = user(f"agent{number}", "agent", f"agent:role{number}")
+            user(f"person{number}", "human", "human:police_liaison")
+            create_key(user_id=member.pk, actor=administrator, name="another")
+
+    return make
+
+
+def test_in_the_admin(more_of_everything, superuser, client_for):
+    client = client_for(superuser)
+    lists = [reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist") for model in registered()]
+
+    def opened(path: str) -> None:
+        assert client.get(path).status_code == 200, path
+
+    assert_none_grows(lists, opened, more_of_everything)
+
+
+def test_in_the_api(more_of_everything, superuser, api_for):
+    api = api_for(superuser)
+
+    def opened(path: str) -> None:
+        assert api.get(path).status_code == 200, path
+
+    assert_none_grows(API_LISTS, opened, more_of_everything)
+
+
+def assert_none_grows(paths: Iterable[str], opened: Callable[[str], None], make_more: Callable[[], None]) -> None:
+    for path in paths:
+        opened(path)  # what a process reads once
+    few, rows = {path: statements(opened, path) for path in paths}, {model: model.objects.count() for model in GROWING}
+    make_more()
+
+    assert all(model.objects.count() >= rows[model] + MORE for model in GROWING)
+    assert {path: statements(opened, path) for path in paths} == few
+
+
+def statements(opened: Callable[[str], None], path: str) -> int:
+    with CaptureQueriesContext(connection) as sent:
+        opened(path)
+    return len(sent)
+
+
+def registered() -> list[type[models.Model]]:
+    return list(admin.site._registry)
