@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from bench import claimer, engine, http, idle, inside, over_http, places, servers, transition, world
+from bench import claimer, composite, engine, http, idle, inside, over_http, places, servers, timers, transition, world
 from bench.calling import Caller
 from bench.contest import Contestant
 from bench.latency import City
@@ -108,3 +108,27 @@ def test_an_installation_is_measured_over_http_and_at_rest(environment, floor_da
             side.play(0.2)
         assert http.faults(sides[0], views, database) == []
         assert min(side.answered() for side in sides) >= http.CONNECTIONS
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_step_is_timed_in_runs_of_every_shape():
+    people = world.people()
+
+    for document, steps in composite.shapes(branches=3, items=4, steps=5).values():
+        assert composite.per_step_ms(world.publish(document), people, steps) > 0
+
+    assert composite.faults() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_timers_are_timed_and_sleepers_sleep(environment):
+    people = world.people()
+    world.publish(timers.SLEEPER)
+    world.publish(timers.ALARM)
+    timers.put_to_sleep(people, 3)
+
+    with servers.worker(environment):
+        late = timers.lateness_ms(people, count=3, seconds=0.3)
+
+    assert len(late) == 3
+    assert timers.faults(sleeping=3) == []
