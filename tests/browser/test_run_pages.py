@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from runs.models import Task
 from tests.browser.visitor import NARROW, WIDE, Visitor
-from tests.factories import published
+from tests.factories import later, published
 from tests.runs.play import Play, agent, child, foreach, human, parallel, switch, wait
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -41,6 +41,8 @@ def play() -> Play:
     play.do(*(f"check/0/regions[{number}]/survey" for number in range(8)), output={"roads": 3})
     play.fail("check/0/regions[9]/survey", error_type="NoAnswer", message="The road office did not answer.")
     play.tick()
+    play.late = Play(child("sub", "inner"))
+    later(seconds=70)  # its message is late, and shown as stuck
     return play
 
 
@@ -62,6 +64,7 @@ def test_no_page_of_a_run_or_an_incident_is_hard_to_read(operator, play):
         "signal": f"/admin/runs/run/{play.run_id}/signal/",
         "incidents": "/admin/runs/incident/",
         "incident": incident_of(play),
+        "health": "/admin/runs/workerhost/",
     }.items():
         operator.open(path)
         faults += operator.faults_by_day_and_night()
