@@ -116,12 +116,16 @@ def line_of(entry: Entry) -> LineShown:
 
 
 def _step(entry: Entry) -> str:
-    attempt = entry.content["subject"].get("attempt", 1)
-    return f"{entry.step}, attempt {attempt}" if entry.step and attempt != 1 else entry.step
+    """By its path where the id would not tell which task it was: one of several items, or what undoes the step."""
+    subject = entry.content["subject"]
+    path, attempt = str(subject.get("path", "")), subject.get("attempt", 1)
+    name = path if entry.step and ("]" in path or "~" in path) else entry.step
+    return f"{name}, attempt {attempt}" if name and attempt != 1 else name
 
 
 def _why(entry: Entry) -> list[str]:
-    return [entry.note, _fault(entry.disclosed), _clock(entry.data), _retry(entry.data), _call(entry), _rules(entry)]
+    told = [entry.note, _fault(entry.disclosed), _clock(entry.data), _retry(entry.data), _call(entry), _rules(entry)]
+    return [*told, _signal(entry.data), RESOLUTIONS.get(entry.data.get("resolution", ""), "")]
 
 
 def _fault(disclosed: Mapping[str, Any]) -> str:
@@ -155,6 +159,14 @@ def _rules(entry: Entry) -> str:
     more = [f"and {count - len(fired)} more"] if count > len(fired) else []
     checked = ", ".join(f"{each['rule_set']}@{each['version']}" for each in entry.data["rule_sets"])
     return f"Fired: {', '.join([*fired, *more])}." if fired else f"Checked: {checked}. No rule fired."
+
+
+RESOLUTIONS = {"retry": "To be tried again.", "skip": "To be left out.", "fail": "To be let fail."}
+
+
+def _signal(data: Mapping[str, Any]) -> str:
+    """Which one was sent, or got by a step that waited for it."""
+    return f"The signal {data['signal']}." if "signal" in data else ""
 
 
 def _tone(entry: Entry) -> str:

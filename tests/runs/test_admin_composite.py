@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from runs.incidents import resolve_incident
 from runs.models import Run, RunState
 from runs.services import start_run
 from runs.waits import send_signal
@@ -248,6 +249,19 @@ def test_a_signal_is_sent_to_the_step_that_waits(client_for, administrator):
     assert "The signal paid was sent to payment." in text_of(answer)
     assert play.open == {"end"}
     assert play.task("payment").output == {"amount": "40.00"}
+
+
+def test_the_log_tells_which_signal_came_which_item_it_was_and_what_the_operator_chose(client_for, administrator):
+    play = Play(foreach("each", "[1, 2]", agent("look", **HELD)), wait("payment", signal="paid"))
+    play.fail("each[1]/look")
+    resolve_incident(task_id=play.task("each[1]/look").pk, actor=founder(), resolution="skip", reason="Seen to.")
+    send_signal(run_id=play.run_id, actor=founder(), name="paid")
+
+    lines = client_for(administrator).get(address(play)).context["shown"].lines
+
+    told = {line.action: (line.step, *line.why) for line in lines}
+    assert told["incident.resolved"] == ("each[1]/look", "Seen to.", "To be left out.")
+    assert told["run.signalled"] == ("", "The signal paid.")
 
 
 def test_a_signal_that_comes_early_is_kept(client_for, administrator):
