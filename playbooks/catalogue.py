@@ -36,6 +36,7 @@ class ActionCall:
     step: str
     attempt: int
     effect_key: str  # the same for every attempt at this effect
+    input: Mapping[str, Any] | None = None  # what the step maps; None if it maps nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Action:
     name: str
     title: str
     run: Callable[[ActionCall], Mapping[str, Any] | None]
+    query: Callable[[ActionCall], Mapping[str, Any] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,19 @@ _actions: dict[str, Action] = {}
 _sources: list[Source] = []
 
 
-def action(name: str, *, title: str = "") -> Callable[[Callable[[ActionCall], Any]], Callable[[ActionCall], Any]]:
-    """Register a callable under `name`. Two callables under one name are a mistake of the installation."""
+def action(
+    name: str, *, title: str = "", query: Callable[[ActionCall], Any] | None = None
+) -> Callable[[Callable[[ActionCall], Any]], Callable[[ActionCall], Any]]:
+    """Register a callable under `name`. Two callables under one name are a mistake of the installation.
+
+    `query` asks what came of an earlier request under `call.effect_key`: it gives the output, or None if the request
+    has not taken effect and will not. Steps with `effect: query_first` need one.
+    """
 
     def register(function: Callable[[ActionCall], Any]) -> Callable[[ActionCall], Any]:
         known = _actions.get(name)
         assert known is None or known.run is function, f"two actions are named {name}"
-        _actions[name] = Action(name, title or name, function)
+        _actions[name] = Action(name, title or name, function, query)
         return function
 
     return register
@@ -84,6 +92,12 @@ def find(name: str) -> Action | None:
 def is_code(name: str) -> bool:
     """Whether a callable of this installation has the name, which no source can then give away."""
     return name in _actions
+
+
+def can_query(name: str) -> bool:
+    """Whether it can be asked what came of an earlier request."""
+    found = find(name)
+    return found is not None and found.query is not None
 
 
 def names() -> list[str]:

@@ -28,8 +28,8 @@ from playbooks.models import Connector, ConnectorMethod
 
 LIST_PAGE = "admin:playbooks_connector_changelist"
 EDITED = (
-    "title", "method", "url", "headers", "connect_seconds", "read_seconds", "total_seconds", "verdict_statuses",
-    "secret_ref", "secret_header", "signing_ref",
+    "title", "method", "url", "query_url", "headers", "connect_seconds", "read_seconds", "total_seconds",
+    "verdict_statuses", "secret_ref", "secret_header", "signing_ref",
 )  # fmt: skip
 
 
@@ -88,6 +88,12 @@ class TermsForm(forms.Form):
         required=True,
         max_length=500,
         help_text="https://…, at a host that HMS_ACT_CONNECTOR_HOSTS lists. Never a password or a key in it.",
+    )
+    query_url = _text(
+        "Address to ask at",
+        max_length=500,
+        help_text="For steps with `effect: query_first`: what came of an earlier request, by GET, with {key} where "
+        "the effect key stands. 404 means that nothing did.",
     )
     headers = HeadersField(
         required=False,

@@ -24,6 +24,7 @@ from config import clock
 from config.errors import Forbidden, Invalid, NotFound, Problem, WrongState
 from playbooks import catalogue, outbound, secret_refs
 from playbooks.calls import ACTION
+from playbooks.connectors import QUERY_KEY
 from playbooks.models import Connector, ConnectorMethod
 
 MANAGE = "playbooks.manage_connectors"
@@ -50,6 +51,7 @@ class Terms:
     url: str
     title: str = ""
     method: str = ConnectorMethod.POST
+    query_url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     connect_seconds: int = 5
     read_seconds: int = 20
@@ -168,22 +170,32 @@ def _name_problems(name: str) -> Iterator[Problem]:
 
 
 def _problems(connector: Connector, terms: Terms) -> Iterator[Problem]:
-    yield from _address_problems(terms.url)
+    yield from _address_problems("url", terms.url)
+    yield from _query_problems(terms.query_url)
     yield from _header_problems(terms.headers)
     yield from _time_problems(terms)
     yield from _verdict_problems(terms.verdict_statuses)
     yield from _secret_problems(terms)
     try:
-        connector.clean_fields(exclude=["name", "url", "headers", "verdict_statuses"])
+        connector.clean_fields(exclude=["name", "url", "query_url", "headers", "verdict_statuses"])
     except ValidationError as fault:
         yield from (Problem(name, message) for name, found in fault.message_dict.items() for message in found)
 
 
-def _address_problems(url: str) -> Iterator[Problem]:
+def _address_problems(name: str, url: str) -> Iterator[Problem]:
     try:
         outbound.checked_url(url, settings.CONNECTOR_HOSTS)
     except outbound.NotAllowed as refusal:
-        yield Problem("url", str(refusal))
+        yield Problem(name, str(refusal))
+
+
+def _query_problems(url: str) -> Iterator[Problem]:
+    if not url:
+        return
+    if url.count(QUERY_KEY) != 1:
+        yield Problem("query_url", f"Write {QUERY_KEY} once, where the effect key stands in the address.")
+        return
+    yield from _address_problems("query_url", url.replace(QUERY_KEY, "key"))
 
 
 def _header_problems(headers: Mapping[str, str]) -> Iterator[Problem]:

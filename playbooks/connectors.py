@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connectors: actions that are a call to an HTTP service, named in the admin instead of written as code.
 
-- What is sent is one JSON object, `{call, step, arguments, payload, data}`, the same byte for byte under one effect
-  key, so that a service may compare a repetition with what it had. What differs between attempts stands in headers.
+- What is sent is one JSON object, `{call, step, arguments, payload, data}`, with `input` where the step maps one; the
+  same byte for byte under one effect key, so that a service may compare a repetition with what it had. What differs
+  between attempts stands in headers.
 - `Idempotency-Key` is the effect key: the service does its work once under it.
 - The JSON object that comes back is the step's output. 4xx is a fault for good, but for those that ask to try
   again; no answer and 5xx are faults that may pass; the connector's verdict statuses are the service's own "no".
@@ -31,6 +32,8 @@ from playbooks.outbound import Answer, AnswerUnusable, NotAllowed, Outgoing, Res
 
 BEARER_HEADER = "Authorization"
 ASKS_AGAIN = frozenset({408, 409, 425, 429})  # of the 4xx, those that a repetition under the same key may cure
+QUERY_KEY = "{key}"  # stands for the effect key in the address to ask at
+NOTHING_CAME_OF_IT = 404
 SAID_CHARACTERS = 200  # of what a service says beside its status
 
 
@@ -59,7 +62,10 @@ class ServiceRefused(Permanent):
 
 def find(name: str) -> Action | None:
     connector = Connector.objects.filter(name=name).first()
-    return None if connector is None else Action(connector.name, connector.shown_name, partial(call, connector))
+    if connector is None:
+        return None
+    asks = partial(query, connector) if connector.query_url else None
+    return Action(connector.name, connector.shown_name, partial(call, connector), asks)
 
 
 def names() -> Iterable[str]:
@@ -93,13 +99,40 @@ def call(
     return _output(connector, answer, secrets=[each for each in (secret, signing) if each])
 
 
+def query(
+    connector: Connector,
+    given: ActionCall,
+    *,
+    resolve: Resolver = outbound.system_resolver,
+    trust: ssl.SSLContext | None = None,
+) -> Mapping[str, Any] | None:
+    """Ask what came of an earlier request under this effect key: the step's output, or None if it came to nothing.
+
+    A status that means "no" is the service's verdict on it, as in an answer to the call itself.
+    """
+    if not connector.is_enabled:
+        raise ConnectorDisabled(f"The connector {connector.name} is disabled. Enable it, or wait until somebody does.")
+    secret = _secret(connector.secret_ref)
+    headers = {**_headers(given), **connector.headers, **_credential(connector, secret)}
+    del headers["Content-Type"]
+    clocks = Timeouts(connector.connect_seconds, connector.read_seconds, _total_seconds(connector))
+    url = connector.query_url.replace(QUERY_KEY, given.effect_key)
+    outgoing = Outgoing("GET", url, headers, b"", clocks)
+    answer = outbound.send(outgoing, hosts=settings.CONNECTOR_HOSTS, resolve=resolve, trust=trust)
+    if answer.status == NOTHING_CAME_OF_IT:
+        return None
+    return _output(connector, answer, secrets=[secret] if secret else [])
+
+
 def _envelope(connector: Connector, given: ActionCall) -> dict[str, Any]:
+    mapped = {} if given.input is None else {"input": dict(given.input)}
     return {
         "call": connector.name,
         "step": given.step,
         "arguments": dict(given.arguments),
         "payload": dict(given.payload),
         "data": dict(given.data),
+        **mapped,
     }
 
 

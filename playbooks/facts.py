@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group
 from django.db.models import Q
 
 from playbooks import catalogue, rule_services
-from playbooks.definition import Child, Definition, Governance
+from playbooks.definition import Child, Definition, Governance, Step
 from playbooks.linter import Facts, Finding, lint
 from playbooks.models import RuleSetVersion, Version, VersionState
 
@@ -28,12 +28,19 @@ def facts_about(definition: Definition) -> Facts:
     steps = list(definition.walk())
     return Facts(
         known_calls=catalogue.names(),
+        queryable_calls=[call for call in _calls(steps) if catalogue.can_query(call)],
         members=_members({settings.REVIEW_ROLE, *(step.role for step in steps if step.role)}),
         playbooks=_published() if any(isinstance(step.shape, Child) for step in steps) else {},
         conditions=_conditions({tuple(step.shape.rules) for step in steps if isinstance(step.shape, Governance)}),
         rule_sets=_rules() if any(isinstance(step.shape, Governance) for step in steps) else (),
         review_role=settings.REVIEW_ROLE,
     )
+
+
+def _calls(steps: Iterable[Step]) -> set[str]:
+    """What steps that ask first call."""
+    asking = [step for step in steps if step.effect == "query_first"]
+    return {call.action for step in asking for call in (step.call, step.compensate) if call is not None}
 
 
 def _members(roles: Iterable[str]) -> dict[str, frozenset[int]]:

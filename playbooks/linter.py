@@ -34,14 +34,14 @@ from playbooks.definition import (
 )
 from playbooks.expressions import Unevaluable
 from playbooks.places import Path, did_you_mean, listed, path_text, shown
-from playbooks.publishing import not_built
 
 NAMES = ("payload", "data", "steps", "run")
 Level = Literal["error", "warning"]
 
 LEVELS: Mapping[str, Level] = {
     "no_steps": "error",
-    "not_built": "error",
+    "no_meaning": "error",
+    "no_query": "error",
     "unknown_call": "error",
     "unknown_rule_set": "error",
     "unknown_name": "error",
@@ -63,11 +63,17 @@ LEVELS: Mapping[str, Level] = {
 """Every code there is. Where people, roles or other playbooks are missing, that is a warning: they may come later."""
 
 
+AROUND_OTHERS = frozenset({StepKind.PARALLEL, StepKind.FOREACH, StepKind.SWITCH})
+DONE_BY_SOMEBODY = ("input", "output", "output_schema", "retries", "timeouts", "effect")
+"""Fields that say how a step is done, and so nothing of one that only holds others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What stands outside of the document. None: not known, and so not judged by."""
 
     known_calls: Collection[str] | None = None  # actions that services offer
+    queryable_calls: Collection[str] | None = None  # of these, those that can be asked what came of a request
     members: Mapping[str, frozenset[int]] | None = None  # active members of each role there is
     playbooks: Mapping[str, frozenset[int]] | None = None  # published versions of each playbook
     rule_sets: Collection[str] | None = None  # with published rules: `privacy`, `privacy@1`
@@ -264,7 +270,7 @@ class _Linter:
         object.__setattr__(self, "holders", dict(_holders(self.definition.steps, ())))
 
     def of(self, spot: Spot) -> Iterator[Found]:
-        yield from self._not_possible_yet(spot.step)
+        yield from self._of_fields(spot.step)
         yield from self._of_expressions(spot)
         yield from _never_runs(spot)
         yield from self._cases_of_failure(spot.step)
@@ -274,9 +280,12 @@ class _Linter:
         yield from self._of_people(spot.step)
         yield from self._not_undone(spot)
 
-    def _not_possible_yet(self, step: Step) -> Iterator[Found]:
-        for name, message, remedy in not_built(step):
-            yield Found("not_built", (name,), message, remedy)
+    def _of_fields(self, step: Step) -> Iterator[Found]:
+        default = Step(id=step.id, kind=step.kind)
+        for name in DONE_BY_SOMEBODY if step.kind in AROUND_OTHERS else ():
+            if getattr(step, name) != getattr(default, name):
+                message = f"The step {shown(step.id)} is done by nobody: `{name}` means nothing for it."
+                yield Found("no_meaning", (name,), message, "Give it to the steps inside.")
         if step.retries.maximum_attempts == 0 and step.timeouts.schedule_to_close is None:
             message = f"The step {shown(step.id)} would be retried without end."
             remedy = "Limit `maximum_attempts`, or set `timeouts.schedule_to_close`."
@@ -340,6 +349,7 @@ class _Linter:
         if step.kind is StepKind.SERVICE:
             yield from self._of_call(step, "call", step.call)
         yield from self._of_call(step, "compensate", step.compensate)
+        yield from self._of_effect(step)
         if isinstance(step.shape, Child):
             yield from self._of_child(step, step.shape)
         if isinstance(step.shape, Governance) and self.facts.rule_sets is not None:
@@ -376,6 +386,21 @@ class _Linter:
         ask += "; or give a role and no call, then a client of that role does the step." if field == "call" else "."
         remedy = f"{did_you_mean(call.action, sorted(known))} {ask}".strip()
         yield Found("unknown_call", (field,), message, remedy)
+
+    def _of_effect(self, step: Step) -> Iterator[Found]:
+        """`query_first` asks the service, by an action that knows how to ask."""
+        known = self.facts.queryable_calls
+        if step.effect != "query_first" or known is None:
+            return
+        asked = [call for call in (step.call, step.compensate) if call is not None]
+        if step.kind is not StepKind.SERVICE or step.call is None:
+            message = f"The step {shown(step.id)} calls no action that could be asked what came of a request."
+            yield Found("no_query", ("effect",), message, "Leave `effect` out, or write `once`.")
+        for call in asked if step.kind is StepKind.SERVICE else ():
+            if call.action not in known:
+                message = f"The action {shown(call.action)} cannot be asked what came of an earlier request."
+                remedy = "Give it a `query` (a connector: an address to ask at), or write `keyed` or `once`."
+                yield Found("no_query", ("effect",), message, remedy)
 
     def _of_child(self, step: Step, child: Child) -> Iterator[Found]:
         if child.playbook == self.definition.id:

@@ -209,6 +209,7 @@ class Connector(models.Model):
     title = models.CharField(max_length=200, blank=True)
     method = models.CharField(max_length=5, choices=ConnectorMethod, default=ConnectorMethod.POST)
     url = models.CharField("address", max_length=500)
+    query_url = models.CharField("address to ask at", max_length=500, blank=True)  # what came of {key}, by GET
     headers = models.JSONField(default=dict, blank=True)  # name → value, sent as they stand
     connect_seconds = models.PositiveSmallIntegerField(default=5)
     read_seconds = models.PositiveSmallIntegerField(default=20)  # of silence
@@ -230,6 +231,10 @@ class Connector(models.Model):
             models.CheckConstraint(condition=Q(method__in=ConnectorMethod.values), name="connector_method_known"),
             models.CheckConstraint(
                 condition=Q(url__startswith="https://") | Q(url__startswith="http://"), name="connector_speaks_http"
+            ),
+            models.CheckConstraint(
+                condition=Q(query_url="") | (Q(query_url__startswith="http") & Q(query_url__contains="{key}")),
+                name="connector_asks_by_key",
             ),
             models.CheckConstraint(
                 condition=Q(connect_seconds__gte=1, read_seconds__gte=1)

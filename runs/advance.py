@@ -42,6 +42,9 @@ ENDING_FIELDS = (
     "state", "token_hash", "lease_expires_at", "next_check_at", "ready_at", "ended_at", "outcome", "output", "note",
     "answer_digest", "error_type", "error_message", "retry_reason", "retry_delay_seconds",
 )  # fmt: skip
+EFFECT_UNKNOWN = (
+    "whether it took effect is not known, and it must not take effect twice: find out before it is tried again"
+)
 OPENED_TOLD = 50  # of the tasks that one act opens; of more, the entry has the number and the digest
 WAITED_FOR = frozenset({StepKind.WAIT, StepKind.PLAYBOOK, *JOINED_KINDS})
 """Kinds that nobody can claim."""
@@ -395,8 +398,8 @@ def take_back(batch: Batch, task: Task, run: Run, *, at: datetime, why: str) -> 
     """End a lease of a locked task; too many losses are an incident."""
     facts = {"held_by": str(task.assignee_id), "why": why}
     change = Change(Known(run, task), at=at, locked=True)
-    if task.lease_losses >= LEASE_LOSSES_ALLOWED and run.moves_on:
-        reason = {"reason": f"its lease was lost {task.lease_losses + 1} times"}
+    if run.moves_on and (why_not := _why_not_again(task)):
+        reason = {"reason": why_not}
         lines = [transitioned(task.raise_incident, reason, actor=SYSTEM, at=at, result="FAIL", data=facts)]
     else:
         lines = [transitioned(task.lose_lease, actor=SYSTEM, at=at, data=facts)]
@@ -404,6 +407,15 @@ def take_back(batch: Batch, task: Task, run: Run, *, at: datetime, why: str) -> 
     save_run(batch, run)
     batch.update(task, *ENDING_FIELDS, "lease_losses", state=TaskState.RUNNING, fence=task.fence)
     return [*lines, *change.lines, *change.write_into(batch)]
+
+
+def _why_not_again(task: Task) -> str:
+    """Why a task whose lease is over is not offered again; "" if it is."""
+    if task.definition.effect == "once":
+        return EFFECT_UNKNOWN
+    if task.lease_losses >= LEASE_LOSSES_ALLOWED:
+        return f"its lease was lost {task.lease_losses + 1} times"
+    return ""
 
 
 def let_go(task: Task, change: Change) -> list[Line]:

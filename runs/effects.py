@@ -3,6 +3,12 @@
 
 The intent is committed before the call, the confirmation with the step's outcome. A result that was confirmed
 under the key is returned instead of asking again, so neither a retry nor a fork nor a replay charges twice.
+
+What follows where the fate of an earlier request is not known is the step's `effect`:
+
+    keyed          ask again under the same key: the receiver honours it
+    query_first    ask the receiver what came of it, and only then again
+    once           nobody asks again: it becomes an incident, and an operator finds out
 """
 
 from __future__ import annotations
@@ -36,13 +42,18 @@ def intend(lease: Lease, *, actor: User, at: datetime, batch: Batch) -> tuple[Ef
     assert call is not None, "only a step with a call has an effect"
     key = effect_key(lease)
     effect = next(iter(_of_key(key=key)), None)
+    asked_before = effect is not None
     if effect is None:
-        effect = Effect(key=key, run=task.run, task=task, action=call.action, intended_at=at)
+        effect = Effect(key=key, run=task.run, task=task, action=call.action, attempt=task.attempt, intended_at=at)
         batch.insert(effect)
     reused = effect.state == EffectState.CONFIRMED
+    if not reused and effect.attempt != task.attempt:
+        before, effect.attempt = effect.attempt, task.attempt
+        batch.update(effect, "attempt", state=EffectState.INTENDED, attempt=before)
     name = actions.EFFECT_REUSED if reused else actions.EFFECT_INTENDED
     facts = {"key": effect.key, "call": call.action, "first_intended_by": str(effect.task_id)}
     arguments = {"arguments": dict(call.arguments)}
+    effect.asked_before = asked_before
     return effect, Line(name, task.audit_subject(), actor, at, data=facts, private=arguments)
 
 
@@ -57,5 +68,7 @@ def confirm(effect: Effect, *, task: Task, actor: User, result: Any, at: datetim
         return []
     effect.state, effect.result, effect.confirmed_at = EffectState.CONFIRMED, result, at
     batch.update(effect, "state", "result", "confirmed_at", state=EffectState.INTENDED)
-    facts = {"key": effect.key, "call": effect.action}
+    facts: dict[str, Any] = {"key": effect.key, "call": effect.action}
+    if effect.found_by_query:
+        facts["found_by_query"] = True
     return [Line(actions.EFFECT_CONFIRMED, task.audit_subject(), actor, at, data=facts, private={"result": result})]

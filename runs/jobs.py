@@ -83,7 +83,7 @@ def _call(lease: Lease, effect: Effect, actor: User) -> None:
         _tell(complete_service_task, lease=lease, effect=effect, actor=actor, result=effect.result)
         return
     try:
-        result = _result_of_action(lease, effect)
+        result = _result(lease, effect)
     except Verdict as no:
         _tell(complete_task, task_id=lease.task.pk, actor=actor, token=lease.token, outcome="FAIL", note=str(no))
     except TimeoutException:
@@ -96,29 +96,41 @@ def _call(lease: Lease, effect: Effect, actor: User) -> None:
         _tell(complete_service_task, lease=lease, effect=effect, actor=actor, result=result)
 
 
-def _result_of_action(lease: Lease, effect: Effect) -> Any:
+def _result(lease: Lease, effect: Effect) -> Any:
+    """What the action gives; for a step that says so, what an earlier request under this key gave."""
     task = lease.task
-    call = task.definition.call
+    step, call = task.definition, task.definition.call
     assert call is not None, "only a step with a call is performed by the worker"
     found = catalogue.find(call.action)
     if found is None:
         raise Permanent(f"this worker knows no action {call.action}; is its module in HMS_ACT_ACTIONS?")
-    result = found.run(
-        ActionCall(
-            arguments=call.arguments,
-            payload=task.run.payload,
-            data=lease.data,
-            run_id=task.run_id,
-            step=task.step,
-            attempt=task.attempt,
-            effect_key=effect.key,
-        )
+    given = ActionCall(
+        arguments=call.arguments,
+        payload=task.run.payload,
+        data=lease.data,
+        run_id=task.run_id,
+        step=task.step,
+        attempt=task.attempt,
+        effect_key=effect.key,
+        input=task.input,
     )
+    result = None
+    if step.effect == "query_first" and effect.asked_before:
+        if found.query is None:
+            raise Permanent(f"the action {call.action} cannot be asked any more what came of a request")
+        result = found.query(given)
+        effect.found_by_query = result is not None
+    if result is None:
+        result = found.run(given)
     crash_point("effect.after_call")
+    return _as_json(result, call.action)
+
+
+def _as_json(result: Any, action: str) -> Any:
     try:
         return json.loads(json.dumps(result, allow_nan=False))
     except (TypeError, ValueError) as fault:
-        raise Permanent(f"the action {call.action} took effect but returned what JSON cannot carry: {fault}")
+        raise Permanent(f"the action {action} took effect but returned what JSON cannot carry: {fault}")
 
 
 def _report(lease: Lease, actor: User, error_type: str, message: str, *, retryable: bool) -> None:

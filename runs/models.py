@@ -545,8 +545,12 @@ class Effect(models.Model):
     action = models.CharField(max_length=200)
     state = models.CharField(max_length=10, choices=EffectState, default=EffectState.INTENDED)
     result = models.JSONField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=1)  # that intended it last
     intended_at = models.DateTimeField()
     confirmed_at = models.DateTimeField(null=True, blank=True)
+
+    asked_before = False  # whether an earlier attempt may have asked for it; said by whoever intends it
+    found_by_query = False  # whether the result was asked for, and not made, by this attempt
 
     class Meta:
         default_permissions = ("view",)

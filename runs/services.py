@@ -31,6 +31,7 @@ from playbooks.models import Version, VersionState
 from playbooks.payloads import payload_problems
 from runs import engine, performers, retry, wake
 from runs.advance import (
+    EFFECT_UNKNOWN,
     ENDING_FIELDS,
     Change,
     after_late_end,
@@ -376,9 +377,12 @@ def end_with_fault(
         random=random.random,
     )
     delay = round(verdict.delay_seconds, 3) if isinstance(verdict, retry.TryAgain) else None
-    again = delay is not None and task.run.moves_on
-    said = {**given, "reason": verdict.reason, "delay": delay}
-    if not again and task.run.moves_on and step.on_exhausted == "INCIDENT":
+    unknown = delay is not None and step.effect == "once" and task.state == TaskState.RUNNING
+    again = delay is not None and task.run.moves_on and not unknown
+    reason = EFFECT_UNKNOWN if unknown else verdict.reason
+    delay = delay if again else None
+    said = {**given, "reason": reason, "delay": delay}
+    if not again and task.run.moves_on and (unknown or step.on_exhausted == "INCIDENT"):
         method = task.raise_incident
         del said["delay"]
     line = transitioned(
@@ -387,7 +391,7 @@ def end_with_fault(
         actor=actor,
         at=at,
         result="FAIL",
-        data={"retry": delay is not None, "reason": verdict.reason, "delay_seconds": delay},
+        data={"retry": again, "reason": reason, "delay_seconds": delay},
         private={"error_type": given["error_type"], "message": given["message"]},
     )
     change = Change(known, at=at, locked=locked)
@@ -395,7 +399,9 @@ def end_with_fault(
     if again:
         assert delay is not None
         change.tasks.append(next_attempt(task, at=at, delay_seconds=delay))
-    advance = None if again else advance_by(known, engine.step_failed, reason=_why(given))
+    advance = (
+        None if again or task.state == TaskState.INCIDENT else advance_by(known, engine.step_failed, reason=_why(given))
+    )
     end_task(Batch(), line, change, advance, then=then)
 
 

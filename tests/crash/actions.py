@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -24,6 +25,23 @@ def charge(call: ActionCall) -> dict[str, Any]:
         charged: dict[str, Any] = json.load(answer)
     time.sleep(busy_seconds)
     return charged
+
+
+def what_came_of_it(call: ActionCall) -> dict[str, Any] | None:
+    try:
+        with urllib.request.urlopen(f"{os.environ['HMS_ACT_TEST_RECEIVER']}/{call.effect_key}") as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except urllib.error.HTTPError as no:
+        if no.code == 404:
+            return None
+        raise
+
+
+@action("crash.charge_and_tell", query=what_came_of_it)
+def charge_and_tell(call: ActionCall) -> dict[str, Any]:
+    """The same, of a receiver that can be asked what came of a request."""
+    return charge(call)
 
 
 @action("crash.poison")

@@ -18,7 +18,10 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[str] = []  # the key of each request, in order
-        self.effects: dict[str, int] = {}  # key → number of the effect
+        self.honours_keys = True  # otherwise it acts each time it is asked
+        self.effects: dict[str, int] = {}  # key → number of the effect; of the last one, if there are several
+        self.acts = 0
+        self.questions: list[str] = []  # keys of which somebody asked what came of them
         self.callers: set[int] = set()  # processes that wait for an answer
         self.open = threading.Event()
         self.open.set()
@@ -42,7 +45,10 @@ class Receiver(ThreadingHTTPServer):
     def take_effect(self, key: str) -> int:
         with self._lock:
             self.asked.append(key)
-            return self.effects.setdefault(key, len(self.effects) + 1)
+            if key not in self.effects or not self.honours_keys:
+                self.acts += 1
+                self.effects[key] = self.acts
+            return self.effects[key]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -54,8 +60,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.callers.add(caller)
         self.server.open.wait(60)
         self.server.callers.discard(caller)
-        body = json.dumps({"charge": number}).encode()
-        self.send_response(200)
+        self._answer(200, {"charge": number})
+
+    def do_GET(self) -> None:
+        """What came of a request: the path ends with its key."""
+        key = self.path.rpartition("/")[2]
+        self.server.questions.append(key)
+        number = self.server.effects.get(key)
+        self._answer(404 if number is None else 200, {} if number is None else {"charge": number})
+
+    def _answer(self, status: int, said: dict[str, int]) -> None:
+        body = json.dumps(said).encode()
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -14,6 +14,7 @@ from django.db import connection
 from standardwebhooks.webhooks import Webhook
 
 from audit.models import Disclosure
+from config.errors import Invalid
 from playbooks import catalogue, connectors
 from playbooks.catalogue import ActionCall, Permanent, Verdict
 from playbooks.connector_services import Terms, create_connector, disable_connector, enable_connector
@@ -93,6 +94,46 @@ def test_the_method_is_the_connectors(service, connect, method):
     connectors.call(connect(method=method), given())
 
     assert service.heard[0].method == method
+
+
+# What came of it ------------------------------------------------------------------------------------------
+
+
+def test_a_service_can_be_asked_what_came_of_an_earlier_request(service, connect):
+    connector = connect(query_url=f"{service.url}/licences/by-key/{{key}}", secret_ref="env:LICENCE_TOKEN")
+    service.says(200, {"publication": "P-1"})
+
+    assert connectors.query(connector, given()) == {"publication": "P-1"}
+    (heard,) = service.heard
+    assert (heard.method, heard.path, heard.body) == ("GET", f"/licences/by-key/{'k' * 64}", b"")
+    assert heard.headers["authorization"] == f"Bearer {CANARY}"
+
+
+def test_not_found_means_that_nothing_came_of_it_and_a_fault_is_a_fault(service, connect):
+    connector = connect(query_url=f"{service.url}/licences/{{key}}")
+    service.says(404, {})
+    assert connectors.query(connector, given()) is None
+    service.says(503, {})
+    with pytest.raises(connectors.ServiceFault):
+        connectors.query(connector, given())
+
+
+@pytest.mark.parametrize("url", ["https://elsewhere.example/{key}", "/licences", "/{key}/{key}", "ftp://{key}"])
+def test_an_address_to_ask_at_is_held_to_the_rules_of_the_other(service, connect, url):
+    with pytest.raises(Invalid):
+        connect(query_url=f"{service.url}{url}" if url.startswith("/") else url)
+
+
+def test_only_a_connector_that_can_be_asked_serves_a_step_that_asks_first(service, connect):
+    connector = connect()
+    assert not catalogue.can_query(connector.name)
+    type(connector).objects.update(query_url=f"{service.url}/licences/{{key}}")
+    assert catalogue.can_query(connector.name)
+
+
+def test_what_the_step_maps_is_sent_too(service, connect):
+    connectors.call(connect(), given(input={"licence": 7}))
+    assert service.heard[0].json["input"] == {"licence": 7}
 
 
 # Secrets --------------------------------------------------------------------------------------------------

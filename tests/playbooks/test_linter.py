@@ -14,7 +14,8 @@ AGENT = {"type": "agent", "role": "agent:a"}
 HUMAN = {"type": "human", "role": "human:h"}
 CALL = {"type": "service", "role": "svc:s", "call": "known.call"}
 FACTS = Facts(
-    known_calls=["known.call", "known.undo"],
+    known_calls=["known.call", "known.undo", "known.query"],
+    queryable_calls=["known.query"],
     members={"agent:a": frozenset({1}), "human:h": frozenset({2}), "human:none": frozenset(), "svc:s": frozenset()},
     playbooks={"child": frozenset({1, 3})},
     rule_sets={"privacy", "privacy@1", "ours"},
@@ -38,7 +39,7 @@ def foreach(*steps, id="each", items="payload.list", **more):
     return {"id": id, "type": "foreach", "items": items, "steps": list(steps), **more}
 
 
-def found(*steps, facts=FACTS, but=("not_built",)):
+def found(*steps, facts=FACTS, but=()):
     definition = parse_data({"id": "story", "steps": list(steps)}).definition
     return [(each.code, each.path) for each in lint(definition, facts) if each.code not in but]
 
@@ -67,11 +68,20 @@ GOOD = {
     "rules whose steps are there": [step("a"), {"id": "r", "type": "governance", "rules": ["ours"]}],
     "the default layer": [{"id": "r", "type": "governance"}],
     "effects that nobody undoes": [step("a", CALL), step("b")],
+    "an effect that can be asked for": [step("a", {**CALL, "call": "known.query"}, effect="query_first")],
     "the last effect": [step("a", CALL, compensate="known.undo"), step("b", CALL)],
 }
 BAD = {
     "no_steps": [([], "steps")],
-    "not_built": [([step("a", CALL, effect="once")], "steps[0].effect")],
+    "no_meaning": [
+        ([parallel([step("a")], timeouts={"schedule_to_close": 60})], "steps[0].timeouts"),
+        ([foreach(step("a"), output={"n": "size(output)"})], "steps[0].output"),
+        ([switch({"steps": [step("a")]}, retries=5)], "steps[0].retries"),
+    ],
+    "no_query": [
+        ([step("a", CALL, effect="query_first")], "steps[0].effect"),
+        ([step("a", effect="query_first")], "steps[0].effect"),
+    ],
     "unknown_call": [
         ([step("a", CALL, call="no.such")], "steps[0].call"),
         ([step("a", CALL, compensate="no.such")], "steps[0].compensate"),

@@ -4,21 +4,9 @@
 import pytest
 
 from playbooks.parse import parse, parse_data, publish_problems
-from playbooks.publishing import NOT_BUILT_FIELDS
 from tests.playbooks.test_parse_stories import CENSUS, LICENCE, PERMIT
 
 KNOWN = ["fetch_data", "deploy", "hms_ach.charge"]
-
-FIELDS = {
-    "when": "payload.crowd > 500",
-    "input": {"form": "payload.form_id"},
-    "output": {"risk": "output.risk"},
-    "compensate": "hms_ach.charge",
-    "on_failure": "CONTINUE",
-    "on_reject": "CONTINUE",
-    "on_exhausted": "INCIDENT",
-    "effect": "once",
-}
 
 
 def problems_of(*steps):
@@ -59,15 +47,6 @@ def test_a_playbook_without_steps():
     (problem,) = problems_of()
 
     assert (problem.path, problem.message) == ("steps", "The playbook has no steps.")
-
-
-@pytest.mark.parametrize("field", NOT_BUILT_FIELDS)
-def test_a_field_that_is_not_carried_out(field):
-    (problem,) = problems_of({"id": "s", "type": "agent", field: FIELDS[field]})
-
-    assert problem.path == f"steps[0].{field}"
-    assert problem.message.startswith("This version of HMS-ACT cannot ")
-    assert problem.remedy
 
 
 def test_fields_that_say_their_default_are_no_problem():
