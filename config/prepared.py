@@ -17,7 +17,6 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.base import ModelState
 from django.db.models.query import RelatedPopulator, get_related_populators
-from django.db.models.signals import post_init, pre_init
 from psycopg.types.datetime import TimestamptzLoader
 
 M = TypeVar("M", bound=models.Model)
@@ -213,7 +212,7 @@ class _Related:
 def _plain(model: type[models.Model]) -> type[models.Model]:
     """The model, if an instance of it is what its columns say and nothing more."""
     assert model.__init__ is models.Model.__init__, model
-    assert not any(signal.has_listeners(model) for signal in (pre_init, post_init)), model
+    assert not any(signal.has_listeners(model) for signal in (models.signals.pre_init, models.signals.post_init)), model
     return model
 
 
