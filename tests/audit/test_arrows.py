@@ -37,8 +37,10 @@ AT_ONCE = {
 BORN = {
     Version: {"draft"},
     RuleSetVersion: {"draft"},
-    Run: {"queued", "running"},
-    Task: {"pending", "awaiting_approval"},  # a human step's question is asked by the statement that makes it
+    Run: {"queued", "running", "completed", "failed"},  # one in which nobody has anything to do has ended at once
+    # A human step's question is asked by the statement that makes it; a step that is left out, that cannot begin, or
+    # whose branches need nobody, has ended when its row is made.
+    Task: {"pending", "awaiting_approval", "skipped", "completed", "failed", "incident"},
     ActionRequest: {"pending"},
 }
 # What a copy of a row must not share with the row.

@@ -16,7 +16,9 @@ from accounts.services import create_key
 from approvals.models import ActionRequest, Notification
 from audit.models import Entry
 from playbooks.connector_services import Terms, create_connector
-from playbooks.models import Connector, Playbook, Version
+from playbooks.models import Connector, Playbook, RuleSet, RuleSetVersion, Version
+from playbooks.rule_services import About, create_rule_set
+from playbooks.rules import Rule
 from runs.jobs import perform_task
 from runs.models import Effect, Run, Task
 from tests.config.everything import PAYS
@@ -25,8 +27,22 @@ from tests.factories import PERMIT, started, user, waiting_for_a_person
 pytestmark = [pytest.mark.django_db, pytest.mark.once]  # it is about pages
 
 MORE = 4
-GROWING = (Run, Task, Effect, ActionRequest, Notification, Entry, Playbook, Version, Connector, User, ApiKey)
-API_LISTS = ("/acts/runs", "/acts/tasks", "/hitl/requests", "/acts/playbooks")
+GROWING = (
+    Run,
+    Task,
+    Effect,
+    ActionRequest,
+    Notification,
+    Entry,
+    Playbook,
+    Version,
+    RuleSet,
+    RuleSetVersion,
+    Connector,
+    User,
+    ApiKey,
+)
+API_LISTS = ("/acts/runs", "/acts/tasks", "/hitl/requests", "/acts/playbooks", "/acts/rulesets")
 
 
 @pytest.fixture
@@ -39,6 +55,9 @@ def more_of_everything(everything: None, validator: User, administrator: User) -
             perform_task(Task.objects.get(run=paid).pk)
             terms = Terms(url=f"https://bank.example.org/{number}")
             create_connector(actor=administrator, name=f"tests.bank{number}", terms=terms)
+            rules = [Rule("a", "payload.x", "FAIL", "No.")]
+            about = About(f"Rules {number}", "ethics")
+            create_rule_set(actor=administrator, slug=f"ours-{number}", about=about, rules=rules)
             member = user(f"agent{number}", "agent", f"agent:role{number}")
             user(f"person{number}", "human", "human:police_liaison")
             create_key(user_id=member.pk, actor=administrator, name="another")

@@ -3,12 +3,14 @@
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connection
 from django.db.models import BigIntegerField, CharField
 
-from config import clock
+from config import clock, prepared
 from config.prepared import Param, Reading, placed, rows_of
+from runs import wake
 from runs.models import Run, Task
 from tests.factories import started, steps
 
@@ -85,6 +87,21 @@ def test_its_plan_is_kept_and_nobody_elses(reading):
         cursor.execute(f"SELECT count(*) FROM pg_prepared_statements WHERE statement {of_orm}")
         assert cursor.fetchone() == (0,)
     assert len(kept) == 1
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_was_ended_meanwhile_is_replaced_unless_it_answered_a_moment_ago(monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
+    connection.close()
+    ((first,),) = rows_of("SELECT pg_backend_pid()", [])
+    with psycopg.connect(**wake.listening_parameters()) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [first])
+    connection.close_if_unusable_or_obsolete()  # as at the beginning of each request
+    monkeypatch.setattr(prepared, "TRUSTED_SECONDS", 0)
+
+    ((second,),) = rows_of("SELECT pg_backend_pid()", [])
+    assert second != first
 
 
 def test_the_log_of_queries_is_told_what_was_sent(django_assert_num_queries):

@@ -138,13 +138,3 @@ def test_others_see_nothing(who, request, client_for, draft):
 
     for path in (LIST, f"{LIST}{draft.rule_set_id}/change/", page(draft), page(draft, "publish")):
         assert browser.get(path).status_code == 403
-
-
-def test_the_list_takes_the_same_statements_however_long_it_is(
-    browser, administrator, draft, django_assert_max_num_queries
-):
-    for number in range(5):
-        rules = [Rule("a", "payload.x", "FAIL", "No.")]
-        services.create_rule_set(actor=administrator, slug=f"more-{number}", about=About("More", "safety"), rules=rules)
-    with django_assert_max_num_queries(12):
-        assert browser.get(LIST).status_code == 200

@@ -227,3 +227,25 @@ def test_a_step_inserted_before_deploy_is_for_new_runs_and_changes_nothing_else(
     assert {c.pk: c.changed_at for c in Connector.objects.filter(pk__in=before)} == before
     same = ("fetch_data", "ai_analysis", "human_approval")
     assert [was["steps"][step]["output"] for step in same] == [now["steps"][step]["output"] for step in same]
+
+
+def test_a_parallel_group_fans_out_and_goes_on_when_all_of_it_is_done(office, analyst):
+    read = json.loads(DOCUMENT)
+    place = [each["id"] for each in read["tasks"]].index("ai_analysis")
+    read["tasks"][place] = {"type": "parallel", "tasks": [read["tasks"][place], {"id": "sanctions", "type": "agent"}]}
+    run = start(office, publish(office, json.dumps(read)), licence=125)
+    _, token = key_of(agent("sanctions-desk", "agent:sanctions"))
+
+    with Client(office.url, token) as desk:
+        checked = desk.next_task("agent:sanctions", wait=20)
+        analysed = analyst.next_task("agent:ai_analysis", wait=20)
+        assert (checked.path, analysed.path) == ("parallel-1/1/sanctions", "parallel-1/0/ai_analysis")
+        assert set(watch(office, run)["current_steps"]) >= {"sanctions", "ai_analysis"}
+        desk.complete_task(checked.id, "PASS", output={"listed": False})
+        assert "human_approval" not in watch(office, run)["steps"]
+        analyst.complete_task(analysed.id, "PASS", output=agents.analyse(analysed.data["fetch_data"]))
+
+    office.decide(run, "PASS", "Signed.")
+    assert office.ended(run)["status"] == "completed"
+    (publication,) = office.published.publications
+    assert publication["license_id"] == 125
