@@ -36,6 +36,8 @@ def ids(validator: User) -> dict[str, Any]:
         "request_id": request.pk,
         "slug": "protest_permit",
         "number": 1,
+        "signal": "paid",
+        "rule_set": "privacy",
         "token": lease.token,
     }
 

@@ -448,7 +448,8 @@ def test_an_id_that_no_row_can_have_has_no_page(model, superusers_client):
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
 def test_a_list_does_not_break_on_an_odd_query(model, superusers_client):
     page = superusers_client.get(list_of(model))
-    filters = [name for spec in page.context["cl"].filter_specs for name in spec.expected_parameters()]
+    found = page.context.get("cl")  # a page of our own may stand in its place
+    filters = [name for spec in found.filter_specs for name in spec.expected_parameters()] if found else []
     fields = [field.name for field in model._meta.fields if field.name not in filters]
     asked = [f"{name}={value}" for name in filters for value in FILTER_VALUES]
 
