@@ -11,7 +11,7 @@ from django.db.models import F
 
 from approvals import policy
 from approvals.models import ActionRequest, RequestQuerySet, RequestState
-from approvals.services import makers
+from approvals.services import doers, makers, voters
 
 COUNTED = 1000  # beyond this a count says "1000+": nobody reads further, and the database need not either
 LOOKED_THROUGH = 50  # requests that are looked through for the next one a person may decide
@@ -63,10 +63,12 @@ def badge(user: Any) -> str:
 def bar_of(request: ActionRequest, user: Any) -> policy.Bar | None:
     """Why this person may not decide, for showing; a decision asks again, under the lock.
 
-    Makes no query for a request read with its run, and a user whose roles have been read.
+    Makes no query for a request read with its run, and a user whose roles have been read; but for one that needs
+    several approvals, or people who did not do another step.
     """
     person = policy.Person(id=user.pk, kind=user.kind, active=user.is_active, roles=user.roles)
-    return policy.bar(policy.read(request.policy), person, makers=makers(request))
+    rules = policy.read(request.policy)
+    return policy.bar(rules, person, makers=makers(request), doers=doers(request, rules), voters=voters(request, rules))
 
 
 def next_for(user: Any) -> ActionRequest | None:

@@ -79,7 +79,8 @@ class RequestQuerySet(models.QuerySet["ActionRequest"]):
         """What this person's inbox holds: of their roles, still undecided."""
         if not user.is_human:
             return self.none()
-        return self.filter(state__in=DECIDABLE_REQUESTS, role__in=user.roles)
+        voted = Vote.objects.filter(request=OuterRef("pk"), revision=OuterRef("revision"), voter=user.pk)
+        return self.filter(~Exists(voted), state__in=DECIDABLE_REQUESTS, role__in=user.roles)
 
     def in_inbox_order(self) -> RequestQuerySet:
         return self.order_by("priority", models.F("due_at").asc(nulls_last=True), "created_at", "id")

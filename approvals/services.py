@@ -30,7 +30,7 @@ from approvals.secrets import masked
 from audit import actions
 from audit.canonical import digest
 from audit.context import origin
-from audit.services import SYSTEM, Line, act, contended, record, transitioned
+from audit.services import SYSTEM, Line, act, contended, record, require_locks, transitioned
 from config import clock
 from config.batch import Batch, NextNumber
 from config.crash import crash_around_commit
@@ -270,7 +270,7 @@ def claim_requests(*, role: str, actor: User, limit: int) -> list[Lease]:
     locked = waiting.order_by("created_at", "id").select_for_update(of=("self",), skip_locked=True)
     mine = []
     for request in locked.select_related("task__run__version__playbook", "task__run__started_by"):
-        if policy.bar(policy.read(request.policy), person, makers=makers(request)) is None:
+        if bar_for(request, actor) is None:
             mine.append(request)
         if len(mine) == limit:
             break
@@ -411,6 +411,9 @@ def decide(
     if token:
         refuse_lost_claim(request, token, actor, at=at)
     _refuse_unless_current(request, revision, shown_digest)
+    wanted = policy.read(request.policy).required_approvals
+    if wanted > 1:
+        require_locks()  # or two votes at once would each think the other missing
     refuse_unless_may_decide(request, actor)
     failed = _refuse_bad_answer(request, outcome, reason, response_data)
     vote = Vote(
@@ -424,6 +427,9 @@ def decide(
         channel=origin().channel,
         voted_at=at,
     )
+    agreed = 1 if wanted == 1 or failed else request.votes.filter(revision=vote.revision, outcome=outcome).count() + 1
+    if not failed and agreed < wanted:
+        return _wait_for_more(request, vote, response_data, agreed=agreed, wanted=wanted)
     line = _conclude(request, actor, at, outcome=outcome, reason=reason, response_data=response_data, failed=failed)
     request.claimed_decider = claimed_decider
     batch, lines = Batch(), [line]
@@ -435,6 +441,33 @@ def decide(
     with crash_around_commit("decide"):
         batch.write()
     wake.after_commit()
+    return request
+
+
+def _wait_for_more(
+    request: ActionRequest, vote: Vote, response_data: Mapping[str, Any] | None, *, agreed: int, wanted: int
+) -> ActionRequest:
+    """One of several approvals: the request stays open, and free for the next person."""
+    at, actor = vote.voted_at, vote.voter
+    facts = {
+        "outcome": vote.outcome,
+        "revision": vote.revision,
+        "content_hash": vote.digest,
+        "approvals": agreed,
+        "required": wanted,
+    }
+    private = {"response_data": masked(request, response_data)} if response_data else {}
+    subject = request.audit_subject()
+    lines = [Line(actions.REQUEST_VOTED, subject, actor, at, note=vote.reason, data=facts, private=private)]
+    before = request.state
+    if before == RequestState.IN_REVIEW and request.claimed_by_id == actor.pk:
+        lines.append(transitioned(request.release, actor=actor, at=at))
+    request.updated_at = at
+    batch = Batch()
+    batch.insert(vote)
+    batch.update(request, *CLAIM_FIELDS, state=before, revision=vote.revision)
+    record(lines, into=batch)
+    batch.write()
     return request
 
 
@@ -564,9 +597,33 @@ def makers(request: ActionRequest) -> dict[int, str]:
     return found
 
 
+def doers(request: ActionRequest, rules: policy.Policy) -> dict[int, str]:
+    """User id → which of the steps they did or decided whose doers may not decide this one."""
+    if not rules.distinct_from_steps or request.run_id is None:
+        return {}
+    tasks = Task.objects.filter(run=request.run_id, step__in=rules.distinct_from_steps, assignee__isnull=False)
+    votes = Vote.objects.filter(request__run=request.run_id, request__task__step__in=rules.distinct_from_steps)
+    done = {pk: f"did the step {step}" for pk, step in tasks.values_list("assignee", "step")}
+    return done | {pk: f"decided on the step {step}" for pk, step in votes.values_list("voter", "request__task__step")}
+
+
+def voters(request: ActionRequest, rules: policy.Policy) -> set[int]:
+    """Who has approved this revision already, where one approval is not enough."""
+    if rules.required_approvals == 1:
+        return set()
+    return set(request.votes.filter(revision=request.revision).values_list("voter", flat=True))
+
+
 def bar_for(request: ActionRequest, actor: User) -> policy.Bar | None:
     """Why this person may not decide this request; None if they may."""
-    return policy.bar(policy.read(request.policy), _person(actor), makers=makers(request))
+    rules = policy.read(request.policy)
+    return policy.bar(
+        rules,
+        _person(actor),
+        makers=makers(request),
+        doers=doers(request, rules),
+        voters=voters(request, rules),
+    )
 
 
 def refuse_unless_may_decide(request: ActionRequest, actor: User) -> None:

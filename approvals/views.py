@@ -25,7 +25,7 @@ from accounts.models import User, members_of
 from approvals import claims, inbox, policy
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for
-from approvals.models import DECIDABLE_REQUESTS, ActionRequest
+from approvals.models import DECIDABLE_REQUESTS, ActionRequest, Vote
 from approvals.notify import link_to
 from approvals.services import bar_for, claim_request, decide, release_request, renew_claim
 from audit.shown import made_visible
@@ -113,6 +113,8 @@ def _visible(request: HttpRequest, request_id: str) -> ActionRequest:
     return found
 
 
+WAITS = "Your approval is recorded; more are needed"
+
 # Acting ---------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +157,7 @@ def _send(
 
 def _decided(request: HttpRequest, asked: ActionRequest) -> HttpResponse:
     """Back to the inbox, which says what was decided, where it goes on, and what is next."""
-    said = format_html("{}: {}.", label_of(asked, asked.outcome), made_visible(asked.title))
+    said = format_html("{}: {}.", label_of(asked, asked.outcome) if asked.outcome else WAITS, made_visible(asked.title))
     if asked.run_id is not None:
         said += _link(run_url(asked.run_id), f"See run {asked.run_id}")
     following = inbox.next_for(_actor(request))
@@ -177,6 +179,13 @@ def _refused(
         for problem in refusal.errors:
             form.add_error(problem.path if problem.path in form.fields else None, problem.remedy or problem.message)
     return _page(request, asked, form=form, answer=answer, refusal=refusal, status=refusal.status)
+
+
+def _votes(asked: ActionRequest) -> list[Vote]:
+    """Approvals so far of what is asked now, where one is not enough."""
+    if policy.read(asked.policy).required_approvals == 1:
+        return []
+    return list(asked.votes.filter(revision=asked.revision).select_related("voter"))
 
 
 def _actor(request: HttpRequest) -> User:
@@ -295,6 +304,7 @@ def _page(
         "calls": _calls(choices),
         "bar": bar_for(asked, actor) if is_open else None,
         "rules": policy.read(asked.policy),
+        "votes": _votes(asked),
         "deciders": _deciders(asked),
         "claim": claims.claim_on(asked, reader=actor, token=claims.token_of(request, asked)) if is_open else None,
         "must_confirm": must_confirm(asked),

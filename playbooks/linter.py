@@ -12,7 +12,7 @@ case that was chosen, a handler), or cannot have run (later steps, other branche
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -42,6 +42,7 @@ LEVELS: Mapping[str, Level] = {
     "no_steps": "error",
     "no_meaning": "error",
     "no_query": "error",
+    "bad_policy": "error",
     "unknown_call": "error",
     "unknown_rule_set": "error",
     "unknown_name": "error",
@@ -66,6 +67,14 @@ LEVELS: Mapping[str, Level] = {
 AROUND_OTHERS = frozenset({StepKind.PARALLEL, StepKind.FOREACH, StepKind.SWITCH})
 DONE_BY_SOMEBODY = ("input", "output", "output_schema", "retries", "timeouts", "effect")
 """Fields that say how a step is done, and so nothing of one that only holds others."""
+
+
+POLICY_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "required_approvals": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+    "distinct_from_steps": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+    "forbid_self_approval": lambda value: isinstance(value, bool),
+    "reject_needs_reason": lambda value: isinstance(value, bool),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +359,7 @@ class _Linter:
             yield from self._of_call(step, "call", step.call)
         yield from self._of_call(step, "compensate", step.compensate)
         yield from self._of_effect(step)
+        yield from self._of_policy(step)
         if isinstance(step.shape, Child):
             yield from self._of_child(step, step.shape)
         if isinstance(step.shape, Governance) and self.facts.rule_sets is not None:
@@ -444,6 +454,17 @@ class _Linter:
             )
             remedy = f"Give {role} members: Users, in the admin. Or name another `role`."
             yield Found("role_without_members", ("role",), message, remedy)
+
+    def _of_policy(self, step: Step) -> Iterator[Found]:
+        """A rule on who decides that would not be kept is worse than none."""
+        for name, value in (step.policy or {}).items():
+            fits = POLICY_FIELDS.get(name)
+            if fits is None:
+                remedy = did_you_mean(name, POLICY_FIELDS) or f"There are {', '.join(POLICY_FIELDS)}."
+                yield Found("bad_policy", ("policy", name), f"A policy has no {shown(name)}.", remedy)
+            elif not fits(value):
+                remedy = "A number of people from 1, true or false, or a list of steps."
+                yield Found("bad_policy", ("policy", name), f"{shown(value)} is nothing for `{name}`.", remedy)
 
     def _of_approval(self, step: Step, have: frozenset[int], members: Mapping[str, frozenset[int]]) -> Iterator[Found]:
         policy = step.policy or {}

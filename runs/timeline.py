@@ -55,6 +55,7 @@ WORDS: Mapping[str, str] = {
     actions.REQUEST_RELEASED: "gave back the request for",
     actions.REQUEST_CLAIM_RENEWED: "kept hold of the request for",
     actions.REQUEST_CLAIM_EXPIRED: "took back, the claim having run out, the request for",
+    actions.REQUEST_VOTED: "gave one of several approvals to the request for",
     actions.REQUEST_FULFILLED: "closed, with approval, the request for",
     actions.REQUEST_REJECTED: "closed, with a rejection, the request for",
     actions.REQUEST_CANCELLED: "took back the request for",

@@ -78,6 +78,12 @@ BAD = {
         ([foreach(step("a"), output={"n": "size(output)"})], "steps[0].output"),
         ([switch({"steps": [step("a")]}, retries=5)], "steps[0].retries"),
     ],
+    "bad_policy": [
+        ([step("a", HUMAN, policy={"quorum": 2})], "steps[0].policy.quorum"),
+        ([step("a", HUMAN, policy={"required_approvals": 0})], "steps[0].policy.required_approvals"),
+        ([step("a", HUMAN, policy={"required_approvals": True})], "steps[0].policy.required_approvals"),
+        ([step("a", HUMAN, policy={"forbid_self_approval": "no"})], "steps[0].policy.forbid_self_approval"),
+    ],
     "no_query": [
         ([step("a", CALL, effect="query_first")], "steps[0].effect"),
         ([step("a", effect="query_first")], "steps[0].effect"),
