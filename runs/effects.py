@@ -13,6 +13,7 @@ What follows where the fate of an earlier request is not known is the step's `ef
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import datetime
 from typing import Any
 
@@ -61,14 +62,17 @@ _of_key = Reading(lambda: Effect.objects.filter(key=Param("key", CharField())))
 
 
 def confirm(effect: Effect, *, task: Task, actor: User, result: Any, at: datetime, batch: Batch) -> list[Line]:
-    """Keep the result under its key, together with the completion of the step; once is enough."""
-    if contended():
-        effect = Effect.objects.get(pk=effect.pk)
+    """Keep the result under its key, together with the completion of the step; once is enough.
+
+    What the caller holds stays as it is: this may be undone, and be tried again.
+    """
+    found_by_query = effect.found_by_query
+    effect = Effect.objects.get(pk=effect.pk) if contended() else copy(effect)
     if effect.state == EffectState.CONFIRMED:
         return []
     effect.state, effect.result, effect.confirmed_at = EffectState.CONFIRMED, result, at
     batch.update(effect, "state", "result", "confirmed_at", state=EffectState.INTENDED)
     facts: dict[str, Any] = {"key": effect.key, "call": effect.action}
-    if effect.found_by_query:
+    if found_by_query:
         facts["found_by_query"] = True
     return [Line(actions.EFFECT_CONFIRMED, task.audit_subject(), actor, at, data=facts, private={"result": result})]

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the worker does with a service step: call the action, keep its result, report its faults."""
 
+from contextlib import suppress
+
 import pytest
+from django.db import transaction
 
 from audit import actions
 from audit.models import Entry
 from runs import jobs
 from runs.models import Effect
+from runs.services import claim_for_worker, complete_service_task
 from tests.factories import actions_of, later, reloaded, started, steps, tasks_of
 from tests.runs import actions as called
 
@@ -132,3 +136,23 @@ def test_two_ticks_at_once_do_the_work_once():
 
 def _worker():
     return jobs.User.objects.get(username=jobs.WORKER_USERNAME)
+
+
+def test_a_result_whose_commit_was_lost_is_confirmed_when_it_is_told_again(worker_user):
+    run = started(pay("tests.charge"))
+    (task,) = tasks_of(run)
+    lease, effect = claim_for_worker(task_id=task.pk, actor=worker_user, holder="here:1")
+    told = {"lease": lease, "effect": effect, "actor": worker_user, "result": {"charged": 40}}
+
+    with suppress(LostCommit), transaction.atomic():
+        complete_service_task(**told)
+        raise LostCommit
+    assert tasks_of(run)[0].state == "running"
+    complete_service_task(**told)
+
+    assert Effect.objects.get().state == "confirmed"
+    assert actions_of(run)[-3:] == [actions.EFFECT_CONFIRMED, actions.TASK_COMPLETED, actions.RUN_COMPLETED]
+
+
+class LostCommit(Exception):
+    """What the act wrote is undone, and its caller does not know."""
