@@ -25,7 +25,14 @@ def pss(processes: Iterable[int]) -> float:
 
 
 def cpu_seconds(processes: Iterable[int]) -> float:
-    """Of the user's and of the kernel's time."""
-    # The name of a program may hold spaces; the times are the 12th and 13th words behind it.
-    stats = [(PROC / str(pid) / "stat").read_text().rpartition(") ")[2].split() for pid in processes]
-    return sum(int(words[11]) + int(words[12]) for words in stats) / TICKS
+    """Of the user's and of the kernel's time; one that has ended counts with whoever started it."""
+    # The name of a program may hold spaces; the times, and those of children that have ended, stand behind it.
+    stats = [stat.rpartition(") ")[2].split() for pid in processes if (stat := _stat(pid))]
+    return sum(int(ticks) for words in stats for ticks in words[11:15]) / TICKS
+
+
+def _stat(pid: int) -> str:
+    try:
+        return (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
