@@ -21,6 +21,7 @@ class Receiver(ThreadingHTTPServer):
         self.honours_keys = True  # otherwise it acts each time it is asked
         self.effects: dict[str, int] = {}  # key → number of the effect; of the last one, if there are several
         self.acts = 0
+        self.dies = ""  # "before" or "after" it acts, once: the caller's connection ends without an answer
         self.questions: list[str] = []  # keys of which somebody asked what came of them
         self.callers: set[int] = set()  # processes that wait for an answer
         self.open = threading.Event()
@@ -56,7 +57,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         caller = int(self.headers["X-Process"])
+        dies, self.server.dies = self.server.dies, ""
+        if dies == "before":
+            return
         number = self.server.take_effect(self.headers["Idempotency-Key"])
+        if dies == "after":
+            return
         self.server.callers.add(caller)
         self.server.open.wait(60)
         self.server.callers.discard(caller)

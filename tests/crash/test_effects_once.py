@@ -74,6 +74,47 @@ def test_nobody_is_asked_before_the_first_request(receiver):
     assert (reloaded(run).state, receiver.questions) == ("completed", [])
 
 
+# The receiver dies ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+def test_a_receiver_that_dies_is_asked_what_it_did_and_acts_once(receiver, dies):
+    run = started(ASKS_FIRST)
+    receiver.dies = dies
+
+    jobs.tick()
+    assert reloaded(run).state == "running"
+    later(minutes=10)
+    jobs.tick()
+
+    assert (reloaded(run).state, receiver.acts, len(receiver.questions)) == ("completed", 1, 1)
+
+
+@pytest.mark.parametrize(("dies", "acts"), [("before", 0), ("after", 1)])
+def test_a_receiver_that_dies_is_not_asked_twice_what_may_happen_once(receiver, dies, acts):
+    run = started(ONCE)
+    receiver.dies = dies
+
+    jobs.tick()
+    later(minutes=10)
+    jobs.tick()
+
+    assert (newest(run).state, receiver.acts) == (TaskState.INCIDENT, acts)
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+def test_a_receiver_that_honours_keys_and_dies_acts_once(receiver, dies):
+    receiver.honours_keys = True
+    run = started(charging())
+    receiver.dies = dies
+
+    jobs.tick()
+    later(minutes=10)
+    jobs.tick()
+
+    assert (reloaded(run).state, receiver.acts) == ("completed", 1)
+
+
 # Never twice ----------------------------------------------------------------------------------------------
 
 
