@@ -15,10 +15,10 @@ from django.db.models import Q
 
 from audit import actions
 from audit.canonical import digest
-from audit.services import SYSTEM, Line, require_locks, transitioned
+from audit.services import SYSTEM, Line, record, require_locks, transitioned
 from config.batch import Batch, numbers
 from playbooks.definition import Foreach, Step, StepKind
-from runs import engine, performers
+from runs import engine, performers, wake
 from runs.clocks import Consequence, Moments, deadlines
 from runs.engine import Advance, Position
 from runs.inputs import Known, scope_of
@@ -309,6 +309,16 @@ class Change:
                     task.next_check_at = next_check(task, task.definition, at=self.at)
                 lines += performer.opens(asking, self.at, batch, self.known)
         return lines
+
+
+def write(change: Change, first: Sequence[Line]) -> None:
+    """Write a change that no task's end has caused, and record it after the lines of its cause."""
+    batch = Batch()
+    save_run(batch, change.run)
+    asked = change.write_into(batch)
+    record([*first, *change.lines, *asked], into=batch)
+    batch.write()
+    wake.after_commit()
 
 
 def opened(tasks: Sequence[Task]) -> dict[str, Any]:

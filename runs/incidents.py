@@ -7,12 +7,11 @@ from typing import Any
 
 from accounts.models import User
 from audit import actions
-from audit.services import SYSTEM, Line, act, record, transitioned
+from audit.services import SYSTEM, Line, act, transitioned
 from config import clock
-from config.batch import Batch
 from config.errors import Forbidden, Invalid, NotFound, Problem, WrongState
-from runs import engine, wake
-from runs.advance import Change, position, save_run
+from runs import engine
+from runs.advance import Change, position, write
 from runs.inputs import Known
 from runs.models import Resolution, Run, Task
 
@@ -42,12 +41,7 @@ def resolve_incident(*, task_id: int, actor: User, resolution: str, reason: str,
     )
     change.close_incident(task, Resolution(resolution))
     _apply(change, known, task, resolution, output)
-    batch = Batch()
-    save_run(batch, run)
-    asked = change.write_into(batch)
-    record([resolved, *change.lines, *asked], into=batch)
-    batch.write()
-    wake.after_commit()
+    write(change, [resolved])
     return task
 
 

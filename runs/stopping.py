@@ -7,12 +7,11 @@ from datetime import datetime
 
 from accounts.models import User
 from audit import actions
-from audit.services import Actor, Line, act, record, transitioned
+from audit.services import Actor, act, transitioned
 from config import clock
-from config.batch import Batch
 from config.errors import Forbidden, Invalid, NotFound, Problem, WrongState
-from runs import engine, wake
-from runs.advance import Change, position, save_run
+from runs import engine
+from runs.advance import Change, position, write
 from runs.inputs import Known
 from runs.models import Run, RunState, TaskState
 
@@ -43,7 +42,7 @@ def cancel(run: Run, *, actor: Actor, at: datetime, reason: str = "") -> None:
         change.close(engine.ROOT, but_held=True)
     else:
         change.take(engine.run_cancelled(run.version.definition, position(run)))
-    _write(change, [cancelling])
+    write(change, [cancelling])
 
 
 @act(actions.RUN_TERMINATE_DENIED)
@@ -66,23 +65,14 @@ def terminate(run: Run, *, actor: Actor, at: datetime, reason: str) -> None:
     """Terminate a locked run that is open."""
     change = Change(Known(run), at=at, locked=True)
     change.close(engine.ROOT)
-    _write(change, [transitioned(run.terminate, actor=actor, at=at, note=reason)])
+    write(change, [transitioned(run.terminate, actor=actor, at=at, note=reason)])
 
 
 def fail_run(run: Run, *, at: datetime, reason: str) -> None:
     """End a locked run as failed, whatever is open in it; what was done is undone first."""
     change = Change(Known(run), at=at, locked=True)
     change.take(engine.run_failed(run.version.definition, position(run), reason=reason))
-    _write(change, [])
-
-
-def _write(change: Change, first: list[Line]) -> None:
-    batch = Batch()
-    save_run(batch, change.run)
-    asked = change.write_into(batch)
-    record([*first, *change.lines, *asked], into=batch)
-    batch.write()
-    wake.after_commit()
+    write(change, [])
 
 
 def _to_control(run_id: int, actor: User, verb: str) -> Run:
