@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from approvals import policy
 from approvals.models import ActionRequest, Severity
 from approvals.services import APPROVE, REJECT
 from audit.shown import as_text, made_visible
@@ -40,7 +41,21 @@ def choices_of(request: ActionRequest) -> list[Choice]:
         offered = [(APPROVE, "Approve", False)]
     if not any(fails for _, _, fails in offered):
         offered.append((REJECT, "Reject", True))
-    return [_choice(request, key, made_visible(label), fails) for key, label, fails in offered]
+    choices = [_choice(request, key, made_visible(label), fails) for key, label, fails in offered]
+    return [_as_one_of_several(request, choice) for choice in choices]
+
+
+def _as_one_of_several(request: ActionRequest, choice: Choice) -> Choice:
+    """An approval that is not the last one needed moves nothing yet, and the page must not say that it does."""
+    wanted = policy.read(request.policy).required_approvals
+    if wanted == 1 or choice.fails:
+        return choice
+    missing = wanted - 1 - request.votes.filter(revision=request.revision, outcome=choice.key).count()
+    if missing <= 0:
+        return choice
+    others = "one more person has" if missing == 1 else f"{missing} more people have"
+    said = f"Recorded; nothing moves until {others} chosen it too. {choice.consequence}"
+    return replace(choice, consequence=said, opens=())
 
 
 def label_of(request: ActionRequest, outcome: str) -> str:

@@ -106,11 +106,13 @@ def test_the_page_says_who_has_approved_and_what_is_missing(people, client_for):
     first = client_for(user("anna"))
     page = first.get(path, follow=True)
     assert "2 members of" in page.content.decode()
+    assert "nothing moves until one more person has chosen it too" in page.content.decode()
     sent = {"outcome": "PASS", "reason": "fine", "revision": request.revision, "digest": request.digest}
     answer = first.post(path, sent, follow=True)
     assert "more are needed" in answer.content.decode()
     second = client_for(user("ben")).get(path, follow=True).content.decode()
     assert "anna approved (PASS)" in second
+    assert "nothing moves until" not in second
     again = first.get(path, follow=True).content.decode()
     assert "You have approved this already" in again
 
