@@ -177,8 +177,9 @@ def resumed(table: Timetable, *, paused_at: datetime, at: datetime) -> Timetable
 
 
 def extended(table: Timetable, by: timedelta, *, at: datetime) -> Timetable:
-    """All that is still to come happens so much later."""
-    return _with_moments(table, lambda moment: table.moved(moment, by), since=at)
+    """All that is still to come happens so much later; a deadline that has passed is so far away from now."""
+    after = _with_moments(table, lambda moment: table.moved(moment, by), since=at)
+    return replace(after, due_at=table.moved(max(table.due_at, at), by)) if table.due_at else after
 
 
 def _with_moments(table: Timetable, moved: Callable[[datetime], datetime], *, since: datetime) -> Timetable:
