@@ -55,7 +55,7 @@ def of(kind: str) -> Performer | None:
 
 def answering(task: Task) -> Performer | None:
     """Who answers this task now: people do their own steps, and what the check of a governance step asks them."""
-    asks = task.kind == "governance" and task.state == "awaiting_approval"
+    asks = task.kind == "governance" and (task.state == "awaiting_approval" or task.approval is not None)
     return of("human" if asks else task.kind)
 
 
