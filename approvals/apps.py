@@ -1,13 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.apps import AppConfig
 from django.db.models import Q
+from django.db.models.signals import post_migrate
 
 
 class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        from approvals import approvers, asking, claiming, notify, policy_document, services, standing, timers, triggers
+        from approvals import (
+            approvers,
+            asking,
+            calendar_services,
+            claiming,
+            clocks,
+            notify,
+            policy_document,
+            services,
+            standing,
+            timers,
+            triggers,
+        )
         from approvals.models import ActionRequest, StandingRule
         from audit import visibility
         from audit.triggers import declare
@@ -27,5 +40,7 @@ class ApprovalsConfig(AppConfig):
         due.register_source("mail", notify.mails())
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
+        policy_document.register_section("time", clocks.flaws)
         declare(*triggers.TRIGGERS)
+        post_migrate.connect(calendar_services.after_migrate, sender=self, dispatch_uid="approvals.calendars")
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))

@@ -14,7 +14,7 @@ from typing import Any
 
 from accounts.models import User
 from approvals import policy, rights, standing
-from approvals.claiming import CLAIM_FIELDS, refuse_lost_claim
+from approvals.claiming import ASKED_KINDS, CLAIM_FIELDS, refuse_lost_claim
 from approvals.emergencies import review_afterwards
 from approvals.models import OPEN_REQUESTS, ActionRequest, Decided, RequestState, Vote
 from approvals.reading import for_decision, refuse_unless_current, refuse_unless_open
@@ -33,8 +33,6 @@ from runs.asking import answer_asking_task, answer_human_task
 from runs.models import Task
 
 APPROVE, REJECT = "PASS", "FAIL"
-ASKED_KINDS = (StepKind.HUMAN, StepKind.GOVERNANCE)
-"""Kinds of step that an answer ends; of any other, it answers who asked in mid-task."""
 DECISION_FIELDS = (
     "state", "outcome", "decided_by", "decided_how", "decided_at", "response_data", "notes", "rejection_reason",
     "reason_code", "constraints", "claimed_decider", "claim_token_hash", "claim_expires_at", "paused_at",
@@ -226,7 +224,7 @@ def _right_in_emergency(request: ActionRequest, actor: User, rules: policy.Polic
         stages=(policy.Stage((policy.Rule(id="emergency", role=rules.break_glass.role),)),),
         distinct_from_steps=rules.distinct_from_steps,
     )
-    rights.refuse(rights.bar_of(request, who, alone, stage=0), request)
+    rights.refuse(rights.bar_of(request, who, alone, stage=0, borrows=False), request)
     return rights.Right(frozenset({"emergency"}))
 
 

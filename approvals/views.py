@@ -22,7 +22,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
 from accounts.models import User, members_of
-from approvals import claims, inbox, policy_shown
+from approvals import claims, inbox, people_views, policy_shown, time_shown
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
 from approvals.claiming import claim_request, release_request, renew_claim
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for
@@ -39,7 +39,15 @@ DECIDERS_SHOWN = 8
 REASON_CHARACTERS = 10_000
 ANSWER = "answer"  # prefix of the fields that the request's own form asks for
 INCOMPLETE = "The page was sent incomplete. Read it again, then decide."
-_READ_WITH = ("run__version__playbook", "run__started_by", "task", "requester", "decided_by", "claimed_by")
+_READ_WITH = (
+    "run__version__playbook",
+    "run__started_by",
+    "task",
+    "requester",
+    "decided_by",
+    "claimed_by",
+    "assigned_to",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,12 +307,15 @@ def _page(
     choices = choices_of(asked) if is_open else []
     if is_open and form is None:
         form, answer = DecisionForm(asked=asked, choices=choices), _answer_form(asked)
+    bar = bar_for(asked, actor) if is_open else None
     context = {
         "asked": asked,
         "is_open": is_open,
         "choices": choices,
         "calls": _calls(choices),
-        "bar": bar_for(asked, actor) if is_open else None,
+        "bar": bar,
+        "time": time_shown.shown_of(asked),
+        "around": people_views.offered(asked, actor, may_decide=is_open and bar is None),
         "rules": rules_of(asked),
         "who_decides": policy_shown.in_words(rules_of(asked)),
         "votes": _votes(asked),

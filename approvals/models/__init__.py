@@ -2,6 +2,7 @@
 """Requests and votes; policies and standing rules; messages. One file for each subject."""
 
 from approvals.models.messages import Notification
+from approvals.models.people import Calendar, Delegation
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
@@ -25,7 +26,9 @@ __all__ = [
     "OPEN_REQUESTS",
     "ActionRequest",
     "Asked",
+    "Calendar",
     "Decided",
+    "Delegation",
     "Notification",
     "Policy",
     "PolicyVersion",
