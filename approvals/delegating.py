@@ -33,6 +33,9 @@ class Scope:
     max_severity: str = Severity.CRITICAL
 
 
+EVERYTHING = Scope()
+
+
 @act(actions.DELEGATION_DENIED)
 def delegate_request(
     *, request_id: str, actor: User, to: str, until: datetime | None = None, reason: str = ""
@@ -64,7 +67,7 @@ def delegate_for_a_time(
     to: str,
     starts_at: datetime,
     ends_at: datetime,
-    scope: Scope = Scope(),
+    scope: Scope = EVERYTHING,
     is_away: bool = False,
     reason: str = "",
 ) -> Delegation:

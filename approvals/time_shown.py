@@ -15,7 +15,6 @@ ENDS = {
     OnTimeout.EXPIRE: "it ends without an answer, as a time-out. That is nobody's no.",
     OnTimeout.REJECT: "it ends as if it were rejected, by nobody: a time-out.",
     OnTimeout.APPROVE: "it is approved by nobody: its policy takes silence for consent.",
-    OnTimeout.REROUTE: "{} asked as well, and the clock begins anew, once.",
 }
 
 
@@ -61,7 +60,7 @@ def _end(request: ActionRequest, table: Timetable) -> str:
     wanted = table.on_timeout
     if wanted is OnTimeout.APPROVE and not silence_may_approve(request):
         wanted = OnTimeout.EXPIRE
-    return ENDS.get(wanted, "").format(_are(table.fallback))
+    return ENDS[wanted] if wanted in ENDS else f"{_are(table.fallback)} asked too, and the clock begins anew, once."
 
 
 def _said(rung: Rung) -> str:
