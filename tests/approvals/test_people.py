@@ -10,6 +10,10 @@ from approvals.services import decide
 from audit import actions
 from audit.models import Entry
 from config.errors import Forbidden, Invalid, LeaseLost, WrongState
+from playbooks import rule_services
+from playbooks.rule_services import About
+from playbooks.rules import Rule
+from runs import jobs
 from tests.contract.answers import json_of, problem
 from tests.factories import founder, later, user
 from tests.people import person
