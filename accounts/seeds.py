@@ -29,6 +29,7 @@ MANAGES = {
     "approvals.manage_delegations",
     "approvals.assign_request",
     "approvals.extend_request",
+    "approvals.manage_policies",
     "runs.start",
     "runs.control",
     "accounts.manage",

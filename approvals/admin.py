@@ -23,7 +23,7 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import columns, inbox, people_admin, people_views  # noqa: F401 the admin registers itself
+from approvals import columns, inbox, people_admin, people_views, policy_admin, request_pages, standing_admin  # noqa: F401  register their pages
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
@@ -171,7 +171,8 @@ class ActionRequestAdmin(EvidenceAdmin):
         page = self.admin_site.admin_view(strict_csp(decision_page))
         here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/\Z"
         decide = re_path(here, page, name="approvals_actionrequest_decide")
-        return [decide, *people_views.urls(self), *super().get_urls()]
+        acts = [*request_pages.urls(self, REQUEST_ID.pattern), *people_views.urls(self)]
+        return [decide, *acts, *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

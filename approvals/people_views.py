@@ -16,6 +16,7 @@ from accounts.models import User
 from approvals import assigning, claims, deadlines, delegating
 from approvals.models import DECIDABLE_REQUESTS, ActionRequest
 from approvals.notify import link_to
+from approvals.request_pages import More
 from audit.shown import made_visible
 from config.admin import form_page
 
@@ -83,17 +84,17 @@ def _extend(http: HttpRequest, asked: ActionRequest, actor: User, given: Mapping
 @dataclass(frozen=True, slots=True)
 class Page:
     title: str
+    offer: str  # on the decision page
     button: str
     form: type[forms.Form]
     act: Callable[[HttpRequest, ActionRequest, User, Mapping[str, Any]], str]
-    permission: str = ""  # without it, the page is not offered
 
 
 PAGES = {
-    "takeover": Page("Take over", "Take it over", TakeOverForm, _take_over),
-    "assign": Page("Assign", "Assign it", AssignForm, _assign, assigning.ASSIGN),
-    "delegate": Page("Delegate", "Let them decide", DelegateForm, _delegate),
-    "extend": Page("Give more time", "Move the deadline", ExtendForm, _extend, deadlines.EXTEND),
+    "takeover": Page("Take over", "Take it over from who reviews it", "Take it over", TakeOverForm, _take_over),
+    "assign": Page("Assign", "Assign it to somebody", "Assign it", AssignForm, _assign),
+    "delegate": Page("Delegate", "Let somebody else decide in your place", "Let them decide", DelegateForm, _delegate),
+    "extend": Page("Give more time", "Give more time", "Move the deadline", ExtendForm, _extend),
 }
 
 
@@ -105,8 +106,8 @@ def urls(owner: Any) -> list[Any]:
     ]
 
 
-def offered(asked: ActionRequest, user: Any, *, may_decide: bool) -> list[tuple[str, str]]:
-    """(title, address) of what this person may do around a decision. A courtesy: the services decide."""
+def offered(asked: ActionRequest, user: Any, *, may_decide: bool) -> list[More]:
+    """What this person may do around a decision. A courtesy: the services decide."""
     if asked.state not in DECIDABLE_REQUESTS:
         return []
     others = asked.state == "in_review" and asked.claimed_by_id != user.pk
@@ -117,7 +118,7 @@ def offered(asked: ActionRequest, user: Any, *, may_decide: bool) -> list[tuple[
         "delegate": may_decide,
         "extend": user.has_perm(deadlines.EXTEND) and has_deadline,
     }
-    return [(PAGES[name].title, reverse(f"admin:{_name(name)}", args=[asked.pk])) for name in PAGES if may[name]]
+    return [More(PAGES[name].offer, reverse(f"admin:{_name(name)}", args=[asked.pk])) for name in PAGES if may[name]]
 
 
 def _name(page: str) -> str:

@@ -214,6 +214,12 @@ def assurance(at: datetime) -> str:
     return came.assurance
 
 
+def needs_password(request: ActionRequest, rules: policy.Policy) -> bool:
+    """Whether this decision asks for the password once more."""
+    wanted = rules.assurance_for(request.severity)
+    return wanted == policy.STEP_UP and assurance(clock.now()) != policy.STEP_UP
+
+
 def refuse_weak_assurance(request: ActionRequest, rules: policy.Policy, *, at: datetime) -> str:
     """The assurance of this vote. Raises StepUpRequired, and Forbidden where a link is not enough."""
     have, wanted = assurance(at), rules.assurance_for(request.severity)

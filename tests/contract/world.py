@@ -18,7 +18,9 @@ from accounts.models import ApiKey, User
 from accounts.services import revoke_key
 from approvals.asking import create_request
 from approvals.claiming import claim_request
-from approvals.models import ActionRequest
+from approvals.delegating import delegate_for_a_time
+from approvals.models import ActionRequest, Delegation
+from approvals.revising import request_info
 from approvals.services import decide
 from audit.services import SYSTEM
 from config import clock
@@ -67,6 +69,10 @@ class World:
     asked: ActionRequest  # of a human step, open
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
+    elsewhere: ActionRequest  # of a human step, in the hands of a colleague of the liaison's
+    timed: ActionRequest  # of the agent, outside any run, with a deadline
+    delegation: Delegation  # of the liaison's right, to the colleague
+    wondered: ActionRequest  # of the agent, outside any run: the liaison has asked something back
     incident: Task  # waits for an operator
     signalled: Run  # waits for a signal
     connector: Connector
@@ -109,16 +115,23 @@ def build() -> World:
     published(LOOKS)
     incident = _incident(users["agent"])
     approved = _approved_in_mid_task(users["agent"], users["liaison"])
-    decided, asked, claimed_ = [_asked(users["agent"]) for _ in range(3)]
+    decided, asked, claimed_, elsewhere = [_asked(users["agent"]) for _ in range(4)]
     decide(request_id=decided.pk, actor=users["liaison"], outcome="PASS", reason=f"sound, {CANARY}")
     claim_request(request_id=claimed_.pk, actor=users["liaison"])
+    claim_request(request_id=elsewhere.pk, actor=users["colleague"])
+    timed = create_request(
+        actor=users["agent"], role=LIAISON_ROLE, title="Soon?", policy={"time": {"expires": "4h", "due": "2h"}}
+    )
     _paid()
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     _rules()
     connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
     disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
-    create_request(actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY})
+    wondered = create_request(
+        actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY}
+    )
+    request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed
         started(PERMIT_WITH_FORM, payload={"name": CANARY})
@@ -131,6 +144,10 @@ def build() -> World:
         asked=asked,
         claimed=claimed_,
         decided=decided,
+        elsewhere=elsewhere,
+        timed=timed,
+        delegation=_delegation(users["liaison"], users["colleague"]),
+        wondered=wondered,
         incident=incident,
         signalled=started(PAID, payload={"name": CANARY}),
         connector=connectors[0],
@@ -148,6 +165,7 @@ def _users() -> dict[str, User]:
         "foreign_agent": agent("foreign_agent", "agent:elsewhere"),
         "service": service("till", "svc:finance"),
         "liaison": person("liaison", seeds.STAFF, LIAISON_ROLE),
+        "colleague": person("colleague", LIAISON_ROLE),
         "staff": person("staff_member", seeds.STAFF),
         "author": person("author", seeds.AUTHOR),
         "administrator": person("administrator", seeds.ADMINISTRATOR),
@@ -183,6 +201,19 @@ def _by_key(user: User, lifetime: timedelta = timedelta(days=1)) -> Client:
 def _with_key(user: User, lifetime: timedelta = timedelta(days=1)) -> tuple[Client, ApiKey]:
     key, token = key_of(user, lifetime=lifetime)
     return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {token}"}), key
+
+
+def _delegation(giver: User, to: User) -> Delegation:
+    """To come, so that it changes nothing here."""
+    starts_at = clock.now() + timedelta(days=30)
+    return delegate_for_a_time(
+        actor=giver,
+        giver=giver.username,
+        to=to.username,
+        starts_at=starts_at,
+        ends_at=starts_at + timedelta(days=1),
+        reason=CANARY,
+    )
 
 
 # What has happened ----------------------------------------------------------------------------------------
