@@ -98,7 +98,7 @@ class Delegate(RequestCall):
         "delegate_request",
         "Let somebody decide in your place",
         asks=DelegateIn,
-        example={"to": "colleague", "until": "2031-01-01T12:00:00Z", "reason": "I am in court."},
+        example={"to": "colleague", "reason": "I am in court."},
         answers={201: DelegationOut},
         shows={
             "id": 7,
@@ -106,7 +106,7 @@ class Delegate(RequestCall):
             "giver": "liaison",
             "delegate": "colleague",
             "starts_at": shown.WHEN,
-            "ends_at": "2031-01-01T12:00:00Z",
+            "ends_at": "2025-11-17T14:00:01.250000Z",
         },
         refuses=CANNOT,
     )
