@@ -37,7 +37,7 @@ def test_everything_that_is_written_is_kept():
     policy = of(FULL)
 
     first, second = policy.stages
-    assert [(r.id, r.role, r.approvals, r.rejections) for r in first.rules][0] == ("1.1", "human:legal", 1, 2)
+    assert next((r.id, r.role, r.approvals, r.rejections) for r in first.rules) == ("1.1", "human:legal", 1, 2)
     assert (first.rules[1].users, first.rules[1].exclusive, first.rules[1].role) == (("ana", "ben"), True, "")
     assert (second.rules[0].percent, second.rules[1].permission) == (50, "runs.control")
     assert policy.reasons == Reasons(on_reject=True, on_approve_from="high", codes={"late": "Too late"})
@@ -61,7 +61,12 @@ def test_most_are_one_line():
 
 
 def test_requests_of_the_first_release_are_read_too():
-    stored = {"role": "human:legal", "required_approvals": 2, "forbid_self_approval": False, "reject_needs_reason": False}
+    stored = {
+        "role": "human:legal",
+        "required_approvals": 2,
+        "forbid_self_approval": False,
+        "reject_needs_reason": False,
+    }
     policy = read(stored)
 
     assert (policy.stages[0].rules[0].role, policy.stages[0].rules[0].approvals) == ("human:legal", 2)
