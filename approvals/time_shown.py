@@ -60,7 +60,9 @@ def _end(request: ActionRequest, table: Timetable) -> str:
     wanted = table.on_timeout
     if wanted is OnTimeout.APPROVE and not silence_may_approve(request):
         wanted = OnTimeout.EXPIRE
-    return ENDS[wanted] if wanted in ENDS else f"{_are(table.fallback)} asked too, and the clock begins anew, once."
+    if wanted is OnTimeout.REROUTE:
+        return f"{_are(table.fallback)} asked too, and the clock begins anew, once."
+    return ENDS.get(wanted, ENDS[OnTimeout.EXPIRE])
 
 
 def _said(rung: Rung) -> str:
