@@ -27,6 +27,8 @@ from approvals import columns, inbox
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.receipt_admin import ReceiptAdmin as ReceiptAdmin  # registers itself, and the keys
+from approvals.receipt_views import undo_page
 from approvals.views import decision_page
 from audit.shown import as_text, made_visible
 from config import clock
@@ -170,7 +172,13 @@ class ActionRequestAdmin(EvidenceAdmin):
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(strict_csp(decision_page))
         here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/\Z"
-        return [re_path(here, page, name="approvals_actionrequest_decide"), *super().get_urls()]
+        undo = self.admin_site.admin_view(strict_csp(undo_page))
+        there = rf"^(?P<request_id>{REQUEST_ID.pattern})/undo/\Z"
+        return [
+            re_path(here, page, name="approvals_actionrequest_decide"),
+            re_path(there, undo, name="approvals_actionrequest_undo"),
+            *super().get_urls(),
+        ]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

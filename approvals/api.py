@@ -15,8 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.calls import Call
+from approvals import asking, claiming, reading, services
 from approvals import described as shown
-from approvals import services
 from approvals.models import ActionRequest, RequestState, RequestType, Severity
 from approvals.secrets import masked
 from config.api import NothingIn, TextField, WholeField, validated
@@ -27,6 +27,8 @@ from runs.api import WAIT_HEADER, HumanRoleField, WaitField
 from runs.models import Priority
 
 PRIORITIES = [name.lower() for name in Priority.names]
+PROPOSAL = ("playbook", "version", "payload", "call", "input", "executor")
+EXECUTORS = [("engine", "this installation does it"), ("caller", "whoever asks does it")]
 
 
 class CreateIn(serializers.Serializer[Any]):
@@ -40,6 +42,12 @@ class CreateIn(serializers.Serializer[Any]):
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
     role = HumanRoleField()
+    playbook = TextField(required=False, default="", allow_blank=True, max_length=100)
+    version = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=10**9 - 1)
+    payload = serializers.DictField(required=False, default=dict)
+    call = TextField(required=False, default="", allow_blank=True, max_length=200)
+    input = serializers.DictField(required=False, default=dict)
+    executor = serializers.ChoiceField(required=False, default="", allow_blank=True, choices=EXECUTORS)
 
 
 class WaitIn(serializers.Serializer[Any]):
@@ -50,6 +58,7 @@ class FulfillIn(serializers.Serializer[Any]):
     response_data = serializers.DictField(required=False, default=dict)
     notes = TextField(required=False, default="", allow_blank=True, max_length=10_000)
     outcome = TextField(required=False, default=services.APPROVE, max_length=64)
+    constraints = serializers.DictField(required=False, default=dict)
     fulfilled_by = TextField(required=False, default="", allow_blank=True, max_length=150)
     revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
     token = TextField(required=False, default="", allow_blank=True, max_length=100)  # of a claim
@@ -90,6 +99,12 @@ class RequestOut(serializers.Serializer[Any]):
     workflow_id = serializers.CharField()
     run_id = serializers.IntegerField(allow_null=True)
     task_id = serializers.IntegerField(allow_null=True)
+    action = serializers.SerializerMethodField()
+    supersedes = serializers.CharField(source="supersedes_id", allow_null=True)
+
+    @extend_schema_field(shown.PROPOSED)
+    def get_action(self, request: ActionRequest) -> Any:
+        return request.action
 
     def get_priority(self, request: ActionRequest) -> str:
         return Priority(request.priority).name.lower()
@@ -146,7 +161,7 @@ def _requests(request: Request) -> QuerySet[ActionRequest]:
     return ActionRequest.objects.visible_to(request.user).select_related("requester", "decided_by")
 
 
-def _one(request: Request, request_id: str) -> ActionRequest:
+def one_request(request: Request, request_id: str) -> ActionRequest:
     found = _requests(request).filter(pk=request_id).first()
     if found is None:
         raise NotFound(f"There is no request {request_id}, or you may not see it.")
@@ -180,8 +195,11 @@ class Requests(Call, ListAPIView[ActionRequest]):
         given = validated(CreateIn, request.data)
         given["priority"] = Priority[given["priority"].upper()]
         given.setdefault("role", settings.REVIEW_ROLE)
-        made = services.create_request(actor=self.actor, **given)
-        return Response(RequestOut(_one(request, made.pk), context={"reader": self.actor}).data, status=201)
+        proposal = {name: given.pop(name) for name in PROPOSAL}
+        made = asking.create_request(actor=self.actor, proposal=proposal, **given)
+        if made.standing_rule_id is not None and made.action is not None:
+            services.answer_by_rule(request_id=made.pk)  # here, where a receipt can be signed
+        return Response(RequestOut(one_request(request, made.pk), context={"reader": self.actor}).data, status=201)
 
 
 class OneRequest(Call):
@@ -197,7 +215,7 @@ class OneRequest(Call):
     )
     def get(self, request: Request, request_id: str) -> Response:
         wait = validated(WaitIn, request.query_params.dict())["wait"]
-        found = _one(request, request_id)
+        found = one_request(request, request_id)
         headers = {"ETag": found.etag, **({WAIT_HEADER: str(wait)} if wait and found.is_open else {})}
         return Response(RequestOut(found, context={"reader": self.actor}).data, headers=headers)
 
@@ -208,7 +226,7 @@ class RequestCall(Call):
     limit_scope = "decide"
 
     def etag_now(self, **named: Any) -> str | None:
-        return services.locked(named["request_id"], self.actor).etag
+        return reading.locked(named["request_id"], self.actor).etag
 
 
 class Fulfill(RequestCall):
@@ -232,10 +250,11 @@ class Fulfill(RequestCall):
             reason=given["notes"],
             response_data=given["response_data"],
             revision=given["revision"],
+            constraints=given["constraints"],
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
         )
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
 
 
 class ClaimIn(serializers.Serializer[Any]):
@@ -265,16 +284,16 @@ class Claim(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         token = validated(ClaimIn, request.data)["token"]
         if token:
-            claimed = services.renew_claim(request_id=request_id, actor=self.actor, token=token)
+            claimed = claiming.renew_claim(request_id=request_id, actor=self.actor, token=token)
         else:
-            claimed, token = services.claim_request(request_id=request_id, actor=self.actor)
+            claimed, token = claiming.claim_request(request_id=request_id, actor=self.actor)
         assert claimed.claim_expires_at is not None
         until = serializers.DateTimeField().to_representation(claimed.claim_expires_at)
         return Response(
             {
                 "token": token,
                 "expires_at": until,
-                "request": RequestOut(_one(request, request_id), context={"reader": self.actor}).data,
+                "request": RequestOut(one_request(request, request_id), context={"reader": self.actor}).data,
             }
         )
 
@@ -293,8 +312,8 @@ class Release(RequestCall):
     )
     def post(self, request: Request, request_id: str) -> Response:
         validated(NothingIn, request.data)
-        services.release_request(request_id=request_id, actor=self.actor)
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        claiming.release_request(request_id=request_id, actor=self.actor)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
 
 
 class Reject(RequestCall):
@@ -320,4 +339,4 @@ class Reject(RequestCall):
             token=given["token"],
             claimed_decider=given["rejected_by"],
         )
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)

@@ -1,28 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.apps import AppConfig
 from django.db.models import Q
+from django.db.models.signals import post_migrate
 
 
 class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        from approvals import notify, services, timers, triggers
-        from approvals.models import ActionRequest
+        from approvals import (
+            approvers,
+            asking,
+            claiming,
+            holding,
+            notify,
+            policy_document,
+            receipt_alerts,
+            services,
+            signing,
+            spending,
+            standing,
+            timers,
+            triggers,
+        )
+        from approvals.models import ActionRequest, Receipt, StandingRule
         from audit import visibility
         from audit.triggers import declare
+        from playbooks import policies
         from runs import due, performers
 
         human = performers.Performer(
-            opens=services.open_requests,
-            claims=services.claim_requests,
+            opens=asking.open_requests,
+            claims=claiming.claim_requests,
             completes=services.complete_human_task,
-            renews=services.renew_human_task,
-            asks=services.ask_in_mid_task,
+            renews=claiming.renew_human_task,
+            asks=asking.ask_in_mid_task,
             closes=services.close_requests,
+            resumes=spending.resume,
+            lapses=spending.let_lapse,
         )
         performers.register("human", human)
+        policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
         due.register_source("mail", notify.mails())
         due.register_sweep(timers.look_at_requests, ActionRequest)
+        due.register_sweep(standing.expire_rules, StandingRule)
+        due.register_source("receipt_alert", receipt_alerts.mails())
+        due.register_sweep(holding.look_at_receipts, Receipt)
+        performers.check_before_call(spending.check_call)
+        post_migrate.connect(signing.register_after_migrate, sender=self, dispatch_uid="approvals.signing_key")
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))

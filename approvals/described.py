@@ -28,6 +28,11 @@ OPTIONS = {
     },
 }
 ANYTHING = {"description": "Any JSON."}
+PROPOSED = {
+    "type": ["object", "null"],
+    "additionalProperties": True,
+    "description": "What an approval permits: a run, or a call.",
+}
 ANSWER = {"type": ["object", "null"], "additionalProperties": True, "description": "Secrets are masked for others."}
 
 CREATE = {
@@ -68,6 +73,8 @@ REQUEST = {
     "workflow_id": "licence-renewal-42",
     "run_id": None,
     "task_id": None,
+    "action": None,
+    "supersedes": None,
 }
 FULFILL = {"response_data": {"cost_centre": "4711"}, "notes": "The budget has room.", "revision": 1}
 FULFILLED = {

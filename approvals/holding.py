@@ -29,7 +29,7 @@ from config.batch import Batch
 from config.crash import crash_around_commit
 from config.errors import Forbidden, Invalid, Problem, Refused, WrongState
 from runs import due, wake
-from runs.models import LOOK_AGAIN
+from runs.models import LOOK_AGAIN, Task
 
 BATCH = 100
 ASKED_AGAIN = (
@@ -147,9 +147,9 @@ def revoke(*, request_id: str, actor: User, reason: str) -> Receipt:
     return receipt
 
 
-def revoke_of_ended(task_ids: Iterable[int], at: datetime) -> list[Line]:
+def revoke_of_ended(tasks: Iterable[Task], at: datetime) -> list[Line]:
     """Their tasks have ended without what was approved: called in the act that ended them."""
-    rows = Receipt.objects.select_for_update(of=("self",)).filter(request__task__in=list(task_ids))
+    rows = Receipt.objects.select_for_update(of=("self",)).filter(request__task__in=list(tasks))
     lines = []
     for receipt in rows.filter(state__in=[ReceiptState.HELD, ReceiptState.READY]).order_by("id"):
         lines.append(transitioned(receipt.revoke, actor=SYSTEM, at=at, note="its task has ended without it"))

@@ -94,6 +94,12 @@ def _published(slug: str, number: int | None) -> Version:
     return version
 
 
+def refuse_edit(action: Mapping[str, Any]) -> None:
+    """What a proposal is changed into must fit its version. Raises Invalid."""
+    if "payload" in action:
+        _refuse_unfit(Version.objects.get(playbook__slug=action["playbook"], number=action["version"]), action["payload"])
+
+
 def _refuse_unfit(version: Version, payload: Mapping[str, Any]) -> None:
     problems = payload_problems(version.definition.payload_schema, payload)
     if problems:

@@ -29,7 +29,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from approvals.proof import signed_bytes
+from approvals.proof import action_digest, signed_bytes
 from approvals.models import Receipt, SigningKey
 from audit import actions
 from audit.services import SYSTEM, Actor, Line, act, log_origin, record
@@ -150,6 +150,8 @@ def why_untrusted(receipt: Receipt) -> str:
         return f"no key {receipt.key_id} is known here"
     if key.distrusted_at is not None:
         return f"the key {receipt.key_id} is trusted no more"
+    if action_digest(receipt.request_id, receipt.revision, receipt.action) != receipt.digest:
+        return "what it says was approved is not what was signed"
     public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key.public_key))
     try:
         public.verify(base64.b64decode(receipt.signature), signed_bytes(receipt, log=log_origin()))

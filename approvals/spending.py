@@ -145,8 +145,8 @@ def refuse_unless_approved(receipt: Receipt, effective: Mapping[str, Any]) -> st
     if digest == receipt.digest and not receipt.constraints:
         return digest
     why = constraints.departure(receipt.constraints, receipt.action, effective)
-    if why:
-        detail = f"This is not what was approved: {why}. It was refused, and the receipt is as it was."
+    if why or not receipt.constraints:
+        detail = f"This is not what was approved{f': {why}' if receipt.constraints else ''}. It was refused, and the receipt is as it was."
         raise ActionMismatch(detail, subject=receipt, extra={"approved": receipt.digest, "effective": digest})
     return digest
 

@@ -33,6 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Playbooks", "menu_book", "playbooks.playbook"),
             Entry("Rules", "gavel", "playbooks.ruleset"),
             Entry("Connectors", "cable", "playbooks.connector"),
+            Entry("Receipts", "verified", "approvals.receipt"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),
     ),

@@ -189,10 +189,10 @@ def test_a_version_that_was_retired_since_is_not_started(validator, liaison):
 def test_a_connector_that_was_changed_since_is_not_called(validator, liaison, settings, administrator):
     settings.CONNECTOR_HOSTS = frozenset({("licences.example.gov", None)})
     terms = Terms(url="https://licences.example.gov/pay")
-    create_connector(actor=administrator, name="licences.pay", terms=terms)
+    connector = create_connector(actor=administrator, name="licences.pay", terms=terms)
     request = proposed(validator, call="licences.pay", input=PAYMENT)
     change_connector(
-        actor=administrator, name="licences.pay", terms=Terms(url="https://licences.example.gov/other")
+        actor=administrator, connector_id=connector.pk, terms=Terms(url="https://licences.example.gov/other")
     )
 
     refused_for(request, liaison, "was changed since")
@@ -247,12 +247,12 @@ def test_the_worker_makes_no_call_on_a_receipt_that_started_another_run(validato
 
 def test_a_connector_that_was_changed_after_the_start_is_not_called(validator, liaison, settings, administrator):
     settings.CONNECTOR_HOSTS = frozenset({("licences.example.gov", None)})
-    create_connector(
+    connector = create_connector(
         actor=administrator, name="licences.pay", terms=Terms(url="https://licences.example.gov/pay")
     )
     approved(validator, liaison, call="licences.pay", input=PAYMENT)
     change_connector(
-        actor=administrator, name="licences.pay", terms=Terms(url="https://licences.example.gov/other")
+        actor=administrator, connector_id=connector.pk, terms=Terms(url="https://licences.example.gov/other")
     )
     work()
 

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests and votes; policies and standing rules; messages; receipts. One file for each subject."""
+
+from approvals.models.messages import Notification
+from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
+from approvals.models.receipts import (
+    OPEN_RECEIPTS,
+    Receipt,
+    ReceiptAlert,
+    ReceiptState,
+    SigningKey,
+    Spending,
+)
+from approvals.models.requests import (
+    DECIDABLE_REQUESTS,
+    DECIDED_REQUESTS,
+    OPEN_REQUESTS,
+    ActionRequest,
+    Asked,
+    Decided,
+    RequestQuerySet,
+    RequestState,
+    RequestType,
+    Revision,
+    Severity,
+    Vote,
+    new_request_id,
+)
+
+__all__ = [
+    "DECIDABLE_REQUESTS",
+    "DECIDED_REQUESTS",
+    "OPEN_RECEIPTS",
+    "OPEN_REQUESTS",
+    "ActionRequest",
+    "Asked",
+    "Decided",
+    "Notification",
+    "Policy",
+    "PolicyVersion",
+    "Receipt",
+    "ReceiptAlert",
+    "ReceiptState",
+    "RequestQuerySet",
+    "RequestState",
+    "RequestType",
+    "Revision",
+    "RuleState",
+    "Severity",
+    "SigningKey",
+    "Spending",
+    "StandingRule",
+    "Vote",
+    "new_request_id",
+]
