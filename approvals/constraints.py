@@ -89,9 +89,7 @@ def numeric_fields(value: Any, place: str = "") -> Iterator[str]:
 
 def in_words(constraints: Mapping[str, Any]) -> list[str]:
     said = [f"{field} at most {most}" for field, most in constraints.get(CEILING, {}).items()]
-    said += [
-        f"{field} one of {', '.join(map(str, values))}" for field, values in constraints.get(ALLOWED, {}).items()
-    ]
+    said += [f"{field} one of {', '.join(map(str, values))}" for field, values in constraints.get(ALLOWED, {}).items()]
     if constraints.get(NOT_AFTER):
         said.append(f"before {constraints[NOT_AFTER]}")
     if constraints.get(USES, 1) != 1:

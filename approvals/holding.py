@@ -17,13 +17,13 @@ from approvals import rights
 from approvals.binding import what_is_asked
 from approvals.models import ActionRequest, Asked, Notification, Receipt, ReceiptState, Vote
 from approvals.models.receipts import Executor, receipt_of
-from approvals.proposals import ProposalVoid
 from approvals.outcomes import Answer, Decision
+from approvals.proposals import ProposalVoid
 from approvals.reading import locked
 from approvals.receipts import ANSWERED_KINDS, RECEIPT_FIELDS, carry_out
 from audit import actions
-from audit.services import SYSTEM, Line, act, record, transitioned
 from audit.canonical import digest
+from audit.services import SYSTEM, Line, act, record, transitioned
 from config import clock
 from config.batch import Batch
 from config.crash import crash_around_commit
@@ -211,7 +211,9 @@ def _write(receipt: Receipt, line: Line) -> None:
 def _decision(receipt: Receipt, at: datetime) -> Decision:
     """What was decided, as it takes effect now by the clock."""
     request: Any = receipt.request
-    vote = Vote.objects.filter(request=request, revision=receipt.revision, outcome=receipt.outcome).order_by("id").last()
+    vote = (
+        Vote.objects.filter(request=request, revision=receipt.revision, outcome=receipt.outcome).order_by("id").last()
+    )
     answer = Answer(request.outcome, request.notes, response_data=request.response_data)
     by = request.decided_by or SYSTEM
     return Decision(answer, failed=False, by=by, at=at, how=request.decided_how, vote=vote, carried_out_by=SYSTEM)

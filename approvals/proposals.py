@@ -90,14 +90,18 @@ def _published(slug: str, number: int | None) -> Version:
         raise Invalid(f"{slug!r} has no such version to run.", errors=[Problem("version", "not published", remedy)])
     if version is None or one_call.is_one_call(slug):
         remedy = "GET /acts/playbooks lists the playbooks."
-        raise Invalid(f"There is no playbook {slug!r} to run.", errors=[Problem("playbook", "unknown playbook", remedy)])
+        raise Invalid(
+            f"There is no playbook {slug!r} to run.", errors=[Problem("playbook", "unknown playbook", remedy)]
+        )
     return version
 
 
 def refuse_edit(action: Mapping[str, Any]) -> None:
     """What a proposal is changed into must fit its version. Raises Invalid."""
     if "payload" in action:
-        _refuse_unfit(Version.objects.get(playbook__slug=action["playbook"], number=action["version"]), action["payload"])
+        _refuse_unfit(
+            Version.objects.get(playbook__slug=action["playbook"], number=action["version"]), action["payload"]
+        )
 
 
 def _refuse_unfit(version: Version, payload: Mapping[str, Any]) -> None:
@@ -140,7 +144,9 @@ def startable(request: Any) -> Version:
     ).first()  # fmt: skip
     why = _why_void(action, version, requester)
     if why or version is None:
-        raise ProposalVoid(f"It cannot be started any more: {why}. Reject it, or let it be asked anew.", subject=request)
+        raise ProposalVoid(
+            f"It cannot be started any more: {why}. Reject it, or let it be asked anew.", subject=request
+        )
     return version
 
 

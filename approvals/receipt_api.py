@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`/hitl/requests/{id}/receipt`, `spend`, `revoke`, `undo`, and the public keys: what an approval permits, and its use."""
+"""`/hitl/requests/{id}/receipt`, `spend`, `revoke`, `undo`, and the public keys: what an approval permits."""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ class ReceiptShown:
 
 def parts_of(asked: ActionRequest, reader: User) -> dict[str, Any]:
     """For the decision page: `proposal`, `receipt` and `superseding`, each of them or None."""
+    proposal = _proposal(asked) if asked.action else None
+    if asked.is_open:
+        return {"proposal": proposal, "receipt": None, "superseding": None}
     receipt = receipt_of(asked)
-    return {
-        "proposal": _proposal(asked) if asked.action else None,
-        "receipt": _receipt(receipt, asked, reader) if receipt is not None else None,
-        "superseding": _superseding(asked),
-    }
+    shown = _receipt(receipt, asked, reader) if receipt is not None else None
+    return {"proposal": proposal, "receipt": shown, "superseding": _superseding(asked)}
 
 
 def sentence_of(request: ActionRequest) -> str:

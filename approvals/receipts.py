@@ -9,7 +9,7 @@ task and run move together or not at all; a held receipt is carried out by the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -123,7 +123,7 @@ def _end(request: ActionRequest, kept: Mapping[str, Any], not_before: datetime) 
 
 def _voters(request: ActionRequest, decision: Decision) -> list[dict[str, Any]]:
     """Everybody whose vote stands behind it, the last one last."""
-    earlier: Sequence[Vote] = ()
+    earlier: Iterable[Vote] = ()
     if not rights.rules_of(request).is_simple:
         earlier = request.votes.filter(revision=request.revision).select_related("voter", "on_behalf_of").order_by("id")
     return [_voter(vote) for vote in (*earlier, *([decision.vote] if decision.vote is not None else []))]

@@ -29,8 +29,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from approvals.proof import action_digest, signed_bytes
 from approvals.models import Receipt, SigningKey
+from approvals.proof import action_digest, signed_bytes
 from audit import actions
 from audit.services import SYSTEM, Actor, Line, act, log_origin, record
 from config import clock

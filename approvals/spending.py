@@ -146,7 +146,8 @@ def refuse_unless_approved(receipt: Receipt, effective: Mapping[str, Any]) -> st
         return digest
     why = constraints.departure(receipt.constraints, receipt.action, effective)
     if why or not receipt.constraints:
-        detail = f"This is not what was approved{f': {why}' if receipt.constraints else ''}. It was refused, and the receipt is as it was."
+        how = f": {why}" if why and receipt.constraints else ""
+        detail = f"This is not what was approved{how}. It was refused, and the receipt is as it was."
         raise ActionMismatch(detail, subject=receipt, extra={"approved": receipt.digest, "effective": digest})
     return digest
 

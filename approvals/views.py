@@ -28,9 +28,9 @@ from approvals.claiming import claim_request, release_request, renew_claim
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for
 from approvals.models import DECIDABLE_REQUESTS, ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.receipt_views import parts_of
 from approvals.rights import bar_for, rules_of, votes_counted
 from approvals.services import decide
-from approvals.receipt_views import parts_of
 from audit.shown import made_visible
 from config.api import problem
 from config.errors import AlreadyDecided, LeaseLost, Refused, StaleRevision

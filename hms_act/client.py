@@ -335,7 +335,8 @@ class Client:
     ) -> Request:
         """Ask people for something. `agent_id` is who asks, where that is not the caller itself.
 
-        `proposal` is what an approval permits: `{"playbook", "version"?, "payload"}` or `{"call", "input", "executor"?}`.
+        `proposal` is what an approval permits: `{"playbook", "version"?, "payload"}`, or
+        `{"call", "input", "executor"?}`.
         """
         body = {
             "request_type": request_type,

@@ -4,8 +4,8 @@
     receipt = client.spend(request.id, call="treasury.pay", input=payment)
     receipt.verify(keys, call="treasury.pay", input=payment)     # raises Forged, unless it is of just this
 
-`verify` needs the extra `hms-act[receipts]`. Keep the public keys (`client.receipt_keys()`) where you trust them: whoever
-hands you both the receipt and the key could have made both.
+`verify` needs the extra `hms-act[receipts]`. Keep the public keys (`client.receipt_keys()`) where you trust them:
+whoever hands you both the receipt and the key could have made both.
 """
 
 from __future__ import annotations

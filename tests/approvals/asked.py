@@ -26,8 +26,14 @@ def proposed(asker: Any, **given: Any) -> ActionRequest:
     """A request by `asker`: by default, to pay by a call that the asker makes."""
     what = given or {"call": "treasury.pay", "input": PAYMENT, "executor": "caller"}
     policy = what.pop("policy", None)
-    proposal = {name: what.pop(name) for name in [*what] if name in {"playbook", "version", "payload", "call", "input", "executor"}}
-    return asking.create_request(actor=asker, title="Pay the registry", role=ROLE, policy=policy, proposal=proposal, **what)
+    proposal = {
+        name: what.pop(name)
+        for name in [*what]
+        if name in {"playbook", "version", "payload", "call", "input", "executor"}
+    }
+    return asking.create_request(
+        actor=asker, title="Pay the registry", role=ROLE, policy=policy, proposal=proposal, **what
+    )
 
 
 def approved(asker: Any, by: Any, *, constraints: Any = None, **given: Any) -> Receipt:

@@ -50,6 +50,8 @@ REQUEST = OF_THE_FIELD | {
     "expires_at",
     "run_id",
     "task_id",
+    "action",
+    "supersedes",
 }
 ASKED = {
     "request_type": "api_key",

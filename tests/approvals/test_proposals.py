@@ -15,8 +15,8 @@ from config.errors import AlreadyDecided, Forbidden, Invalid
 from playbooks import one_call
 from playbooks.connector_services import Terms, change_connector, create_connector
 from playbooks.models import Version
-from playbooks.services import add_version, create_playbook, publish_version, retire_version
 from playbooks.parse import parse_data
+from playbooks.services import add_version, create_playbook, retire_version
 from runs import due, jobs
 from runs.models import Effect, Run
 from tests.approvals import asked

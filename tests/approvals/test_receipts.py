@@ -63,7 +63,9 @@ def test_a_rejection_mints_nothing(validator, liaison):
 
 def test_every_voter_of_several_stands_in_the_receipt(validator, liaison):
     second = person("second", "human:police_liaison")
-    request = proposed(validator, call="treasury.pay", input=PAYMENT, executor="caller", policy={"required_approvals": 2})
+    request = proposed(
+        validator, call="treasury.pay", input=PAYMENT, executor="caller", policy={"required_approvals": 2}
+    )
     services.decide(request_id=request.pk, actor=liaison, outcome="PASS")
     assert not Receipt.objects.exists()
     services.decide(request_id=request.pk, actor=second, outcome="PASS")
@@ -243,9 +245,7 @@ def test_an_approval_that_nobody_used_can_be_taken_back_with_a_reason(validator,
     with pytest.raises(Invalid, match="Say why"):
         holding.revoke(request_id=receipt.request_id, actor=liaison, reason=" ")
     with pytest.raises(Forbidden):
-        holding.revoke(
-            request_id=receipt.request_id, actor=person("chief", is_superuser=True), reason="I am the chief"
-        )
+        holding.revoke(request_id=receipt.request_id, actor=person("chief", is_superuser=True), reason="I am the chief")
     holding.revoke(request_id=receipt.request_id, actor=liaison, reason="the invoice was withdrawn")
 
     with pytest.raises(ReceiptRevoked):
@@ -305,9 +305,7 @@ def test_no_statement_changes_what_a_receipt_says_or_brings_a_spent_one_back(val
             Receipt.objects.filter(pk=receipt.pk).update(**values)
     spend(receipt, validator)
     with pytest.raises(DatabaseError), transaction.atomic():
-        Receipt.objects.filter(pk=receipt.pk).update(
-            state="ready", uses=0, closed_at=None, next_check_at=clock.now()
-        )
+        Receipt.objects.filter(pk=receipt.pk).update(state="ready", uses=0, closed_at=None, next_check_at=clock.now())
     for rows in (Receipt.objects.all(), Spending.objects.all(), SigningKey.objects.all()):
         with pytest.raises(DatabaseError), transaction.atomic():
             rows._raw_delete(rows.db)

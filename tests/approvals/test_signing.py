@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,8 +21,11 @@ from approvals.models import Receipt, SigningKey
 from approvals.signing import NoSigningKey
 from audit import actions
 from audit.models import Entry
+from config import clock
 from tests.approvals.asked import approved, proposed, state_of
+from tests.crash import actions as known_to_the_worker
 from tests.factories import reloaded
+from tests.people import agent, person
 
 pytestmark = pytest.mark.django_db
 
@@ -132,19 +136,18 @@ def test_a_worker_that_is_given_the_key_does_not_keep_it(process_environment, co
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_without_the_key_carries_out_what_was_approved(process_environment, tmp_path):
     """With a file in the key's place that is no key: to read it would end the process that does."""
-    from tests.people import agent, person
-
     validator, liaison = agent("validator", "agent:validator"), person("liaison", "human:police_liaison")
     receipt = approved(validator, liaison, call="crash.note", input={"a": 1}, policy={"hold": 1})
     var = tmp_path / "var"
     var.mkdir()
     (var / "receipt_signing_key").write_text("no key")
     given = {name: value for name, value in process_environment.items() if name != "RECEIPT_SIGNING_KEY"}
-    given |= {"HMS_ACT_ACTIONS": "tests.crash.actions", "HMS_ACT_VAR": str(var), "HMS_ACT_TEST_NOTE": str(tmp_path / "note")}
+    given |= {
+        "HMS_ACT_ACTIONS": known_to_the_worker.__name__,
+        "HMS_ACT_VAR": str(var),
+        "HMS_ACT_TEST_NOTE": str(tmp_path / "note"),
+    }
     until = receipt.not_before
-    from config import clock
-    import time
-
     while clock.now() < until:  # another process has the real time
         time.sleep(0.05)
     subprocess.run([sys.executable, "manage.py", "tick"], cwd=django_settings.BASE_DIR, env=given, check=True)
