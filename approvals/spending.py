@@ -109,7 +109,7 @@ def _readable(request_id: str, actor: User) -> Receipt:
     request = ActionRequest.objects.visible_to(actor).filter(pk=request_id).first()
     if request is None:
         raise NotFound(f"There is no request {request_id}, or you may not see it.")
-    if request.requester_id != actor.pk and not actor.has_perm(SPEND_FOR_OTHERS):
+    if request.requester_id != actor.pk and (actor.is_human or not actor.has_perm(SPEND_FOR_OTHERS)):
         raise Forbidden("Only who asked uses an approval, and services that were given leave to.", subject=request)
     receipt = receipt_of(request)
     if receipt is None:

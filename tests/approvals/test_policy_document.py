@@ -61,7 +61,12 @@ def test_most_are_one_line():
 
 
 def test_requests_of_the_first_release_are_read_too():
-    stored = {"role": "human:legal", "required_approvals": 2, "forbid_self_approval": False, "reject_needs_reason": False}
+    stored = {
+        "role": "human:legal",
+        "required_approvals": 2,
+        "forbid_self_approval": False,
+        "reject_needs_reason": False,
+    }
     policy = read(stored)
 
     assert (policy.stages[0].rules[0].role, policy.stages[0].rules[0].approvals) == ("human:legal", 2)

@@ -18,13 +18,13 @@ from django.db.models import Model
 from django_q.models import Schedule
 
 from accounts.models import ApiKey, User
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, Receipt, SigningKey
 from audit.models import Entry
 from playbooks.models import Connector, Playbook, RuleSet, RuleSetVersion, Version
 from runs.intake import Ticket
 from runs.models import Effect, Incident, Run, Task, WorkerHost
 from runs.views import TICKET
-from tests.contract.world import CONNECTOR_HOST, EVERYBODY, LIAISON_ROLE, PEOPLE, World
+from tests.contract.world import CANARY, CONNECTOR_HOST, EVERYBODY, LIAISON_ROLE, PEOPLE, World
 from tests.factories import PERMIT, founder
 from tests.people import PASSWORD
 
@@ -98,6 +98,10 @@ def held(**more: Any) -> Body:
 
 def request(act: str = "") -> Path:
     return lambda world: f"/hitl/requests/{world.asked.pk}{act}"
+
+
+def permitted(act: str) -> Path:
+    return lambda world: f"/hitl/requests/{world.permitted.pk}{act}"
 
 
 API = [
@@ -193,6 +197,19 @@ API = [
         rf"{_REQUEST}/answer\Z",
         Act("POST", ("agent",), {"answer": "Because."}),
         at=lambda world: f"/hitl/requests/{world.wondered.pk}/answer",
+    ),
+    row("hitl/receipt-keys"),
+    row(rf"{_REQUEST}/receipt\Z", at=permitted("/receipt")),
+    row(
+        rf"{_REQUEST}/spend\Z",
+        Act("POST", ("agent",), {"call": "treasury.pay", "input": {"to": CANARY}}),
+        at=permitted("/spend"),
+    ),
+    row(rf"{_REQUEST}/revoke\Z", Act("POST", ("agent", "liaison"), WHY), at=permitted("/revoke")),
+    row(
+        rf"{_REQUEST}/undo\Z",
+        Act("POST", ("liaison",), {}),
+        at=lambda world: f"/hitl/requests/{world.held_back.pk}/undo",
     ),
     row(rf"{_REQUEST}/request-info\Z", Act("POST", ("liaison",), {"question": "Why?"}), at=request("/request-info")),
     row(
@@ -441,6 +458,13 @@ PAGES = [
     *evidence(Schedule, lambda world: Schedule.objects.get().pk),
     *evidence(Entry, lambda world: Entry.objects.filter(run_id=world.run.pk).earliest("id").pk),
     *evidence(ActionRequest, lambda world: world.asked.pk),
+    *evidence(Receipt, lambda world: world.permitted.receipts.get().pk),
+    *evidence(SigningKey, lambda world: SigningKey.objects.get().pk),
+    row(
+        r"admin/approvals/actionrequest/^(?P<request_id>har_[0-9a-f]{12})/undo/\Z",
+        Act("POST", ("liaison",), {"reason": "oh"}),
+        at=lambda world: f"/admin/approvals/actionrequest/{world.held_back.pk}/undo/",
+    ),
     act_on(ActionRequest, lambda world: world.asked.pk, "open_page"),
     row(
         r"admin/approvals/actionrequest/^(?P<request_id>har_[0-9a-f]{12})/decide/\Z",

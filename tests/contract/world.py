@@ -69,6 +69,8 @@ class World:
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
     wondered: ActionRequest  # of the agent, outside any run: the liaison has asked something back
+    permitted: ActionRequest  # of the agent, for a call of its own: approved, and not used yet
+    held_back: ActionRequest  # the same, approved but held
     incident: Task  # waits for an operator
     signalled: Run  # waits for a signal
     connector: Connector
@@ -124,6 +126,7 @@ def build() -> World:
         actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY}
     )
     request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
+    permitted, held_back = (_permitted(users["agent"], users["liaison"], hold) for hold in (0, "1h"))
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed
         started(PERMIT_WITH_FORM, payload={"name": CANARY})
@@ -137,6 +140,8 @@ def build() -> World:
         claimed=claimed_,
         decided=decided,
         wondered=wondered,
+        permitted=permitted,
+        held_back=held_back,
         incident=incident,
         signalled=started(PAID, payload={"name": CANARY}),
         connector=connectors[0],
@@ -212,6 +217,18 @@ def _approved_in_mid_task(asker: User, deciding: User) -> Lease:
     )
     decide(request_id=request_id, actor=deciding, outcome="PASS")
     return lease
+
+
+def _permitted(asker: User, deciding: User, hold: int | str) -> ActionRequest:
+    made = create_request(
+        actor=asker,
+        role=LIAISON_ROLE,
+        title=f"Pay {CANARY}",
+        policy={"hold": hold},
+        proposal={"call": "treasury.pay", "input": {"to": CANARY}, "executor": "caller"},
+    )
+    decide(request_id=made.pk, actor=deciding, outcome="PASS")
+    return made
 
 
 def _incident(by: User) -> Task:
