@@ -16,11 +16,13 @@ from django.test import Client
 from accounts import seeds
 from accounts.models import ApiKey, User
 from accounts.services import revoke_key
+from approvals import policies
 from approvals.asking import create_request
 from approvals.claiming import claim_request
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, PolicyVersion, StandingRule
 from approvals.revising import request_info
 from approvals.services import decide
+from approvals.standing import Proposal, propose_rule
 from audit.services import SYSTEM
 from config import clock
 from playbooks import rule_services
@@ -100,6 +102,19 @@ class World:
         return RuleSetVersion.objects.get(rule_set__slug="fair", number=2)
 
     @property
+    def policy(self) -> PolicyVersion:
+        """Published; the next version is a draft."""
+        return PolicyVersion.objects.get(policy__slug="plans", number=1)
+
+    @property
+    def draft_policy(self) -> PolicyVersion:
+        return PolicyVersion.objects.get(policy__slug="plans", number=2)
+
+    @property
+    def standing_rule(self) -> StandingRule:
+        return StandingRule.objects.get()
+
+    @property
     def worker(self) -> WorkerHost:
         return WorkerHost.objects.get()
 
@@ -120,6 +135,7 @@ def build() -> World:
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     _rules()
+    _policies(users)
     connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
     disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
     wondered = create_request(
@@ -252,6 +268,17 @@ def _rules() -> None:
     rule_services.create_rule_set(actor=by, slug="fair", about=about, rules=[Rule("a", "payload.x", "FAIL", "No.")])
     rule_services.publish_rules(actor=by, slug="fair", number=1)
     rule_services.add_rules(actor=by, slug="fair", rules=[Rule("b", "payload.x", "FAIL", "No.")])
+
+
+def _policies(users: Mapping[str, User]) -> None:
+    """A policy with a published version and a draft; a standing rule that waits for a second person."""
+    by = users["administrator"]
+    policies.create_policy(actor=by, slug="plans", title="Plans", document="required_approvals: 2")
+    policies.publish_version(actor=by, slug="plans", number=1)
+    policies.add_version(actor=by, slug="plans", document="required_approvals: 3")
+    until = clock.now() + timedelta(days=9)
+    terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)
+    propose_rule(actor=founder(), proposal=terms)
 
 
 def _connector(name: str) -> Connector:
