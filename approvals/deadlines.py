@@ -24,8 +24,9 @@ from approvals.models import (
     Notification,
     RequestState,
 )
+from approvals.outcomes import Answer, Decision
 from approvals.reading import RequestExpired, locked
-from approvals.services import APPROVE, DECISION_FIELDS, REJECT, Answer, Decision, conclude
+from approvals.services import APPROVE, DECISION_FIELDS, REJECT, conclude
 from approvals.times import Do, OnTimeout, Rung, Timetable
 from audit import actions
 from audit.services import SYSTEM, Line, act, record, transitioned

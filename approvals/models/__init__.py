@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and votes; policies and standing rules; messages. One file for each subject."""
+"""Requests and votes; policies and standing rules; messages; receipts. One file for each subject."""
 
 from approvals.models.messages import Notification
 from approvals.models.people import Calendar, Delegation
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
+from approvals.models.receipts import (
+    OPEN_RECEIPTS,
+    Receipt,
+    ReceiptAlert,
+    ReceiptState,
+    SigningKey,
+    Spending,
+)
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
@@ -23,6 +31,7 @@ from approvals.models.requests import (
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
     "Asked",
@@ -32,12 +41,17 @@ __all__ = [
     "Notification",
     "Policy",
     "PolicyVersion",
+    "Receipt",
+    "ReceiptAlert",
+    "ReceiptState",
     "RequestQuerySet",
     "RequestState",
     "RequestType",
     "Revision",
     "RuleState",
     "Severity",
+    "SigningKey",
+    "Spending",
     "StandingRule",
     "Vote",
     "new_request_id",
