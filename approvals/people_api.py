@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from approvals import assigning, deadlines, delegating
 from approvals import described as shown
-from approvals.api import ClaimedOut, RequestCall, RequestOut, _one
+from approvals.api import ClaimedOut, RequestCall, RequestOut, one_request
 from config.api import TextField, validated
 from config.openapi import described
 
@@ -70,7 +70,7 @@ class TakeOver(RequestCall):
         claimed, token = assigning.take_over(request_id=request_id, actor=self.actor, **given)
         assert claimed.claim_expires_at is not None
         until = serializers.DateTimeField().to_representation(claimed.claim_expires_at)
-        told = RequestOut(_one(request, request_id), context={"reader": self.actor}).data
+        told = RequestOut(one_request(request, request_id), context={"reader": self.actor}).data
         return Response({"token": token, "expires_at": until, "request": told})
 
 
@@ -88,7 +88,7 @@ class Assign(RequestCall):
     )
     def post(self, request: Request, request_id: str) -> Response:
         assigning.assign_request(request_id=request_id, actor=self.actor, **validated(AssignIn, request.data))
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
 
 
 class Delegate(RequestCall):
@@ -130,4 +130,4 @@ class Extend(RequestCall):
     )
     def post(self, request: Request, request_id: str) -> Response:
         deadlines.extend_request(request_id=request_id, actor=self.actor, **validated(ExtendIn, request.data))
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
