@@ -27,6 +27,8 @@ MANAGES = {
     "playbooks.govern",
     "runs.start",
     "runs.control",
+    "approvals.manage_external",
+    "approvals.resend_notification",
     "accounts.manage",
     "accounts.add_user",
     "accounts.change_user",

@@ -23,7 +23,7 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import columns, inbox
+from approvals import columns, external_admin, inbox, message_admin
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
@@ -35,6 +35,7 @@ from config.csp import strict_csp
 from playbooks.models import Playbook, Version
 
 TAB = "tab"
+__all__ = ["ActionRequestAdmin", "external_admin", "message_admin"]
 REQUEST_ID = re.compile(r"har_[0-9a-f]{12}")
 
 

@@ -7,7 +7,7 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        from approvals import notify, services, timers, triggers
+        from approvals import delivery, services, timers, triggers
         from approvals.models import ActionRequest
         from audit import visibility
         from audit.triggers import declare
@@ -22,7 +22,8 @@ class ApprovalsConfig(AppConfig):
             closes=services.close_requests,
         )
         performers.register("human", human)
-        due.register_source("mail", notify.mails())
+        for name, source in delivery.sources().items():
+            due.register_source(name, source)
         due.register_sweep(timers.look_at_requests, ActionRequest)
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was asked, answered and mailed stays; votes are only added; what is asked changes only with its revision."""
 
-from approvals.models import OPEN_REQUESTS, ActionRequest, Notification, RequestState, Vote
+from approvals import message_triggers
+from approvals.models import OPEN_REQUESTS, ActionRequest, RequestState, Vote
 from audit.guards import append_only, arrows, frozen, no_delete, sql_words, starts_in
-from config.mail import MailState
 
 OPEN = sql_words(OPEN_REQUESTS)
 CLOSED = f'OLD."state" NOT IN ({OPEN})'
 SAME_REVISION = 'NEW."revision" <= OLD."revision"'
 SAME_TASK_OPEN = f'"task_id" = NEW."task_id" AND "state" IN ({OPEN})'
-SENT = f"OLD.\"state\" = '{MailState.SENT}'"
 
 ASKED = ("revision", "title", "description", "asked", "required_fields", "form", "options", "policy", "digest")
 ANSWER = ("outcome", "decided_by", "decided_at", "response_data", "notes", "rejection_reason", "claimed_decider")
@@ -22,7 +21,5 @@ TRIGGERS = [
     frozen(ActionRequest, *ASKED, "severity", when=SAME_REVISION, rule="asked"),
     frozen(ActionRequest, *ASKED, *ANSWER, when=CLOSED, rule="closed"),
     *append_only(Vote),
-    *no_delete(Notification),
-    frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
-    frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),
+    *message_triggers.TRIGGERS,
 ]

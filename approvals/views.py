@@ -27,6 +27,7 @@ from approvals.choices import Choice, choices_of, label_of, must_confirm, word_t
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for
 from approvals.models import DECIDABLE_REQUESTS, ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.told import told_context
 from approvals.services import bar_for, claim_request, decide, release_request, renew_claim
 from audit.shown import made_visible
 from config.api import problem
@@ -322,6 +323,7 @@ def _page(
         "given_answer": answer_of(asked),
         "run_url": run_url(asked.run_id) if asked.run_id is not None else "",
         "inbox_badge": inbox.badge(actor),
+        **told_context(asked),
     }
     return render(request, "approvals/decide.html", context, status=status)
 

@@ -33,6 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Playbooks", "menu_book", "playbooks.playbook"),
             Entry("Rules", "gavel", "playbooks.ruleset"),
             Entry("Connectors", "cable", "playbooks.connector"),
+            Entry("Approval systems", "handshake", "approvals.externalsystem"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),
     ),
@@ -42,6 +43,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Incidents", "emergency_home", "runs.incident", badge=incidents.badge),
             Entry("Tasks", "checklist", "runs.task"),
             Entry("Effects", "bolt", "runs.effect"),
+            Entry("Messages", "outgoing_mail", "approvals.notification"),
+            Entry("Messages to systems", "outbox", "approvals.externalnotice"),
             Entry("Health", "monitor_heart", "runs.workerhost"),
             Entry("Housekeeping", "schedule", "django_q.schedule"),
         ),
@@ -52,6 +55,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Users and agents", "group", "accounts.user"),
             Entry("Roles", "badge", "auth.group"),
             Entry("API keys", "key", "accounts.apikey"),
+            Entry("How people are told", "notifications", "approvals.preference"),
         ),
     ),
 )
@@ -80,3 +84,8 @@ def _item(entry: Entry, request: HttpRequest) -> dict[str, Any]:
     if entry.badge and (badge := entry.badge(request.user)):
         item |= {"badge": badge, "badge_variant": "primary"}
     return item
+
+
+def account(request: HttpRequest) -> list[dict[str, Any]]:
+    """What everybody finds under their own name."""
+    return [{"title": "How you are told", "link": reverse("admin:approvals_preference_mine")}]
