@@ -16,7 +16,6 @@ from django.db.models import Q, QuerySet
 from accounts.models import Kind, User
 from approvals import external, letters, links, slack
 from approvals.models import (
-    ActionRequest,
     Broadcast,
     ExternalNotice,
     ExternalSystem,
@@ -194,12 +193,12 @@ def _tell_systems(news: Broadcast) -> None:
 
 
 def _tell_the_told(news: Broadcast) -> None:
-    """The ending, in each thread in which a person was told of it; and to a person who asked."""
+    """The ending, in each thread in which a person was told of it; and to a person who asked outside any run."""
     told = Notification.objects.filter(REACHED, request=news.request_id).exclude(purpose__in=ENDINGS)
     threads = set(told.values_list("recipient", "channel"))
     rows = [_ending(news, person, channel, is_routed=channel == Channel.SLACK) for person, channel in sorted(threads)]
     asker = news.request.requester
-    if asker.kind == Kind.HUMAN and asker.pk not in {person for person, _ in threads}:
+    if news.request.run_id is None and asker.kind == Kind.HUMAN and asker.pk not in {person for person, _ in threads}:
         rows.append(_ending(news, asker.pk, Channel.MAIL, is_routed=False))
     Notification.objects.bulk_create(rows, ignore_conflicts=True)
 

@@ -22,13 +22,15 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from approvals.models import ActionRequest, Notification, RequestState, Summary
-from approvals.models.messages import ASKED, Preference
+from approvals.models.messages import ASKED, GLASS_BROKEN, Preference
 from approvals.notify import link_to
 from audit.shown import made_visible
 from config.mail import Letter
+from playbooks.places import Flaw, shown
 
 MAX_SHOWN = 20  # parameters in one message
 SHOWN_CHARACTERS = 120  # of one of them
+PARAMETER = re.compile(r"[^\s.]{1,100}(\.[^\s.]{1,100}){0,5}")
 SECRETIVE = re.compile(r"authori[sz]ation|cookie|token|secret|passw|api-?_?key|credential|signature", re.IGNORECASE)
 
 HEADINGS = {
@@ -42,9 +44,17 @@ HEADINGS = {
     "answered": "What was asked back has been answered",
     "changes_requested": "Changes are asked for",
     "commented": "There is a new comment",
+    "unsatisfiable": "Nobody can decide this as things stand",
+    GLASS_BROKEN: "This was decided by one person alone, in an emergency",
     "to_review": "This needs its page: open it to review",
 }
-VERBS = {ASKED: "Decide", "reminder": "Still to decide", "escalated": "Escalated", "revised": "Changed, decide"}
+VERBS = {
+    ASKED: "Decide",
+    "reminder": "Still to decide",
+    "escalated": "Escalated",
+    "revised": "Changed, decide",
+    GLASS_BROKEN: "Decided alone",
+}
 ENDED = {
     RequestState.EXPIRED: "Nobody answered in time: it has ended unanswered.",
     RequestState.CANCELLED: "Its requester has taken it back.",
@@ -80,10 +90,12 @@ def news_of(notification: Notification, zone: str = "") -> News:
     """`zone` is of its reader, if it has been read already."""
     request = notification.request
     zone = zone or zone_of(notification.recipient_id)
-    ending = _ending(request, zone) if notification.closes else ""
+    ending = "" if request.is_open else _ending(request, zone)
     deadline = request.due_at or request.expires_at
     return News(
-        heading="This is settled" if ending else HEADINGS.get(notification.purpose, "There is news about this"),
+        heading="This is settled"
+        if notification.closes
+        else HEADINGS.get(notification.purpose, "There is news about it"),
         verb=_verb(notification, request),
         title=" ".join(made_visible(request.title).split()),
         severity=request.get_severity_display(),
@@ -138,6 +150,25 @@ def thread_headers(notification: Notification) -> dict[str, str]:
         return {"Message-ID": root, **marks}
     own = f"<{notification.request_id}.{notification.recipient_id}.{notification.pk}@{host}>"
     return {"Message-ID": own, "In-Reply-To": root, "References": root, **marks}
+
+
+# What a policy may say of it ------------------------------------------------------------------------------
+
+
+def flaws_of_notify(section: Mapping[str, Any]) -> Iterator[Flaw]:
+    """What is wrong with the section `notify` of a written policy: `show` lists parameters, and there is no other."""
+    for name in section.keys() - {"show"}:
+        yield Flaw((name,), f"{shown(name)} is no word of it.", "Write `show`, a list of names of parameters.")
+    names = section.get("show", [])
+    if not isinstance(names, list) or len(names) > MAX_SHOWN:
+        yield Flaw(("show",), "It is a list of names.", f"List {MAX_SHOWN} at most, as [amount, invoice.number].")
+        return
+    for number, name in enumerate(names):
+        if not isinstance(name, str) or not PARAMETER.fullmatch(name):
+            yield Flaw(("show", number), "That is no name of a parameter.", "Write it as amount, or invoice.number.")
+        elif SECRETIVE.search(name):
+            remedy = "Leave it out: mails and chats are kept by strangers."
+            yield Flaw(("show", number), f"{shown(name)} looks as if it held a secret.", remedy)
 
 
 # What is said ---------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class _MessageAdmin(EvidenceAdmin):
         return form_page(
             request,
             self,
-            lambda sent: forms.Form(sent),
+            forms.Form,
             title="Send this message again?",
             button="Send again",
             act=send,
@@ -271,9 +271,7 @@ class PreferenceAdmin(HistoryAdmin):
             return self._go_on(request, "A code is on its way to you in Slack.")
 
         intro = "A code is sent to you in Slack. Typing it here shows that the account there is yours."
-        return self._form(
-            request, lambda sent: MemberForm(sent), "Link your Slack account", "Send the code", ask, intro
-        )
+        return self._form(request, MemberForm, "Link your Slack account", "Send the code", ask, intro)
 
     def _take_code(self, request: HttpRequest, waiting: Any) -> HttpResponse:
         def link(given: dict[str, Any]) -> HttpResponse:

@@ -14,7 +14,7 @@ from typing import Any
 from django.urls import reverse
 
 from approvals.models import ActionRequest, Broadcast, Notification
-from approvals.models.messages import ASKED, CLOSED, DECIDED, ENDINGS
+from approvals.models.messages import ASKED, CLOSED, DECIDED, ENDINGS, GLASS_BROKEN
 from config.batch import Batch
 
 REVISED = "revised"
@@ -38,11 +38,11 @@ def tell(batch: Batch | None, request: ActionRequest, purpose: str, people: Sequ
         batch.insert(*rows)
         return
     for row in rows:
-        row.save(force_insert=True)
+        type(row).objects.bulk_create([row], ignore_conflicts=True)
 
 
 def link_to(request: ActionRequest) -> str:
     return reverse("admin:approvals_actionrequest_decide", args=[request.pk])
 
 
-__all__ = ["ASKED", "CLOSED", "DECIDED", "REVISED", "link_to", "tell"]
+__all__ = ["ASKED", "CLOSED", "DECIDED", "GLASS_BROKEN", "REVISED", "link_to", "tell"]

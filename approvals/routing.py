@@ -3,7 +3,7 @@
 
 - High and critical are mailed at once; critical also in the middle of somebody's quiet hours.
 - All else keeps out of quiet hours, and its mails wait for the summary of whoever has asked for one.
-- Who has linked Slack is told there first; with both channels the mail follows ten minutes later, if it is still needed.
+- Who has linked Slack is told there first; with both channels the mail follows ten minutes later, if still needed.
 
 Quiet hours and summaries are by the clock on the person's own wall, on the days when it is put forward or back, too.
 """

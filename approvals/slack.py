@@ -22,6 +22,7 @@ from django.conf import settings
 from approvals import letters
 from approvals.choices import Choice, choices_of, must_confirm
 from approvals.models import DECIDABLE_REQUESTS, ActionRequest, Notification, SlackAccount, SlackCode
+from approvals.rights import rules_of
 from config.api import parse_json
 from config.errors import Refused as Refusal
 from config.mail import Undeliverable, Undelivered
@@ -33,8 +34,9 @@ TIMEOUTS = outbound.Timeouts(connect=5, read=10, total=20)
 MAX_BUTTONS = 4  # beside the one that opens the page
 # What Slack answers that no other try will change.
 FOR_EVER = frozenset(
-    "account_inactive cannot_dm_bot channel_not_found invalid_arguments invalid_auth invalid_blocks is_archived"
-    " message_not_found missing_scope msg_too_long not_authed token_revoked user_disabled user_not_found".split()
+    {"account_inactive", "cannot_dm_bot", "channel_not_found", "invalid_arguments", "invalid_auth", "invalid_blocks"}
+    | {"is_archived", "message_not_found", "missing_scope", "msg_too_long", "not_authed", "token_revoked"}
+    | {"user_disabled", "user_not_found"}
 )
 OPEN, DECIDE = "open", "decide"
 
@@ -141,7 +143,8 @@ def choices_in_chat(request: ActionRequest) -> list[Choice]:
     """What may be chosen without the page: nothing that must be read, filled in or explained first."""
     if request.state not in DECIDABLE_REQUESTS or only_on_page(request):
         return []
-    return [choice for choice in choices_of(request) if not choice.fails]
+    reasons = rules_of(request).reasons
+    return [choice for choice in choices_of(request) if not (choice.fails and (reasons.on_reject or reasons.codes))]
 
 
 def only_on_page(request: ActionRequest) -> str:
@@ -201,9 +204,9 @@ def _hosts() -> outbound.Hosts:
 
 
 def is_fresh(timestamp: str, at: datetime) -> bool:
-    return (
-        timestamp.isascii() and timestamp.isdecimal() and abs(at.timestamp() - int(timestamp)) <= FRESH.total_seconds()
-    )
+    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= 12):
+        return False
+    return abs(at.timestamp() - int(timestamp)) <= FRESH.total_seconds()
 
 
 def is_signed(body: bytes, timestamp: str, signature: str) -> bool:

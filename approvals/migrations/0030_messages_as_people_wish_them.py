@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0002_fewer_indexes'),
+        ('approvals', '0005_decided_how'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -17,7 +17,9 @@ from audit.services import Subject
 from config.mail import DueMail, DueRow, MailState
 
 ASKED, DECIDED, CLOSED, SUMMARY = "asked", "decided", "closed", "summary"
+GLASS_BROKEN = "glass_broken"
 ENDINGS = (DECIDED, CLOSED)  # what closes the thread of whoever was told before
+IN_ANY_CASE = (*ENDINGS, GLASS_BROKEN)  # all else is told only while there is something to answer
 
 
 class Channel(models.TextChoices):
@@ -85,8 +87,7 @@ class Notification(DueMail):
         return self.purpose in ENDINGS
 
     def is_needed(self) -> bool:
-        """An ending is told to whoever was told before; all else only while there is something to answer."""
-        if self.closes:
+        if self.purpose in IN_ANY_CASE:
             return True
         return self.request.is_open and not self._has_answered()
 
