@@ -224,7 +224,7 @@ def _alert(batch: Batch, request: ActionRequest, lacking: Sequence[str], at: dat
     """Nobody can satisfy the policy as things stand: operators are told at once, instead of waiting for ever."""
     operators = User.objects.filter(rights.has("runs.control"), is_active=True, kind=Kind.HUMAN).distinct()
     told = operators.values_list("pk", flat=True)
-    notify.tell(batch, request, "unsatisfiable", told, at)
+    notify.tell(batch, request, "unsatisfiable", list(told), at)
     facts = {"notified": len(told)}
     note = " ".join(lacking)
     subject = request.audit_subject()

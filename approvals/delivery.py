@@ -25,7 +25,7 @@ from approvals.models import (
     SlackCode,
     Summary,
 )
-from approvals.models.messages import ASKED, ENDINGS, Channel
+from approvals.models.messages import ASKED, ENDINGS, SUMMARY, Channel
 from approvals.routing import Urgency, Wishes, plan
 from config import clock, mail
 from config.mail import MailState, due_mails
@@ -97,27 +97,33 @@ def _urgency(row: Notification) -> Urgency:
 
 
 def _also_in_slack(row: Notification, at: datetime) -> None:
-    twin = Notification(
-        request=row.request,
-        recipient=row.recipient,
-        purpose=row.purpose,
-        channel=Channel.SLACK,
-        told_at=row.told_at,
-        due_at=at,
-        is_routed=True,
-    )
-    Notification.objects.bulk_create([twin], ignore_conflicts=True)
+    if not _same_news(row, Channel.SLACK).exists():
+        _copy(row, Channel.SLACK, at)
 
 
 def _mail_instead(row: Notification) -> None:
     """What Slack never takes is mailed, unless there is a mail of the same news: somebody has to be told."""
-    if row.state != MailState.FAILED or row.channel != Channel.SLACK:
-        return
-    same = {"request": row.request, "recipient": row.recipient, "purpose": row.purpose, "told_at": row.told_at}
-    if Notification.objects.filter(**same, channel=Channel.MAIL).exists():
-        return
-    Notification.objects.create(**same, due_at=clock.now(), is_routed=True)
-    wake.after_commit()
+    given_up = row.state == MailState.FAILED and row.channel == Channel.SLACK
+    if given_up and not _same_news(row, Channel.MAIL).exists():
+        _copy(row, Channel.MAIL, clock.now())
+        wake.after_commit()
+
+
+def _same_news(row: Notification, channel: Channel) -> QuerySet[Notification]:
+    alike = Notification.objects.filter(request=row.request, recipient=row.recipient, channel=channel)
+    return alike.filter(purpose=row.purpose, told_at=row.told_at)
+
+
+def _copy(row: Notification, channel: Channel, at: datetime) -> None:
+    Notification.objects.create(
+        request=row.request,
+        recipient=row.recipient,
+        purpose=row.purpose,
+        channel=channel,
+        told_at=row.told_at,
+        due_at=at,
+        is_routed=True,
+    )
 
 
 # Summaries ------------------------------------------------------------------------------------------------
@@ -125,9 +131,7 @@ def _mail_instead(row: Notification) -> None:
 
 def _summary_of(person: User, slot_at: datetime, wishes: Wishes, at: datetime) -> Summary:
     """The summary of that moment; the one after it, if somebody is sending that one already."""
-    Summary.objects.bulk_create(
-        [Summary(recipient=person, purpose="summary", slot_at=slot_at, due_at=slot_at)], ignore_conflicts=True
-    )
+    Summary.objects.get_or_create(recipient=person, slot_at=slot_at, defaults={"purpose": SUMMARY, "due_at": slot_at})
     found = Summary.objects.select_for_update(of=("self",)).get(recipient=person, slot_at=slot_at)
     if found.state == MailState.DUE and found.attempts == 0:
         return found
@@ -183,27 +187,24 @@ def _tell_systems(news: Broadcast) -> None:
         systems = [each for each in systems if each.wants(news.request.role)]
     else:
         systems = systems.filter(notices__request=news.request_id).distinct()  # type: ignore[attr-defined]
-    notices = [
-        ExternalNotice(
-            system=each, request=news.request, purpose=news.purpose, told_at=news.told_at, due_at=news.told_at
-        )
-        for each in systems
-    ]
-    ExternalNotice.objects.bulk_create(notices, ignore_conflicts=True)
+    told = ExternalNotice.objects.filter(request=news.request_id, purpose=news.purpose, told_at=news.told_at)
+    heard = set(told.values_list("system", flat=True))
+    about = {"request": news.request, "purpose": news.purpose, "told_at": news.told_at, "due_at": news.told_at}
+    ExternalNotice.objects.bulk_create(ExternalNotice(system=each, **about) for each in systems if each.pk not in heard)
 
 
 def _tell_the_told(news: Broadcast) -> None:
     """The ending, in each thread in which a person was told of it; and to a person who asked outside any run."""
-    told = Notification.objects.filter(REACHED, request=news.request_id).exclude(purpose__in=ENDINGS)
-    threads = set(told.values_list("recipient", "channel"))
-    rows = [_ending(news, person, channel, is_routed=channel == Channel.SLACK) for person, channel in sorted(threads)]
+    about = Notification.objects.filter(request=news.request_id)
+    heard = set(about.filter(purpose=news.purpose, told_at=news.told_at).values_list("recipient", "channel"))
+    threads = set(about.filter(REACHED).exclude(purpose__in=ENDINGS).values_list("recipient", "channel"))
     asker = news.request.requester
-    if news.request.run_id is None and asker.kind == Kind.HUMAN and asker.pk not in {person for person, _ in threads}:
-        rows.append(_ending(news, asker.pk, Channel.MAIL, is_routed=False))
-    Notification.objects.bulk_create(rows, ignore_conflicts=True)
+    if news.request.run_id is None and asker.kind == Kind.HUMAN:
+        threads.add((asker.pk, Channel.MAIL.value))
+    Notification.objects.bulk_create(_ending(news, *thread) for thread in sorted(threads - heard))
 
 
-def _ending(news: Broadcast, person: int, channel: str, *, is_routed: bool) -> Notification:
+def _ending(news: Broadcast, person: int, channel: str) -> Notification:
     return Notification(
         request=news.request,
         recipient_id=person,
@@ -211,5 +212,5 @@ def _ending(news: Broadcast, person: int, channel: str, *, is_routed: bool) -> N
         channel=channel,
         told_at=news.told_at,
         due_at=news.told_at,
-        is_routed=is_routed,
+        is_routed=channel == Channel.SLACK,
     )

@@ -66,8 +66,8 @@ class NotLinked(Forbidden):
 def _once(source: str, message_id: str, perform: Callable[[], Any]) -> Any:
     """Perform it, if this message has not been acted on; a refusal of it is final, too, and stays recorded."""
     with transaction.atomic():
-        _remember(system_id=source, message_id=message_id)
         try:
+            _remember(system_id=source, message_id=message_id)
             return perform()
         except Refused as refused:
             refusal = refused

@@ -87,4 +87,6 @@ def _page(request: HttpRequest, link: MailLink, *, said: str = "", status: int =
             "shown": list(letters.shown_parameters(asked)),
             "choices": choices_of(asked),
         }
-    return render(request, "approvals/answer.html", words, status=status)
+    response = render(request, "approvals/answer.html", words, status=status)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django's log of refusals would hold the token
+    return response

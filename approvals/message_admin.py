@@ -278,7 +278,7 @@ class PreferenceAdmin(HistoryAdmin):
             services.link_slack(actor=_person(request), typed=given["code"])
             return self._go_on(request, "Your Slack account is linked.")
 
-        again = format_html('<a class="underline" href="?again=1">Send another one</a>')
+        again = format_html('<a class="underline" href="{}">Send another one</a>', "?again=1")
         intro = format_html("Type the code that was sent to {} in Slack. {}.", waiting.member, again)
         return self._form(request, lambda sent: CodeForm(sent), "Link your Slack account", "Link it", link, intro)
 

@@ -38,7 +38,7 @@ def tell(batch: Batch | None, request: ActionRequest, purpose: str, people: Sequ
         batch.insert(*rows)
         return
     for row in rows:
-        type(row).objects.bulk_create([row], ignore_conflicts=True)
+        row.save(force_insert=True)
 
 
 def link_to(request: ActionRequest) -> str:

@@ -34,7 +34,7 @@ def told_context(request: ActionRequest) -> dict[str, Any]:
     """For `approvals/_told.html`: the newest messages to people and systems, oldest first."""
     people = request.notifications.select_related("recipient", "summary").order_by("-told_at", "-id")
     systems = request.external_notices.select_related("system").order_by("-told_at", "-id")
-    found = [*people[: MOST + 1], *systems[: MOST + 1]]
+    found: list[Notification | ExternalNotice] = [*people[: MOST + 1], *systems[: MOST + 1]]
     found.sort(key=lambda row: (row.told_at or row.due_at, row.pk))
     return {"told": [_told(row) for row in found[-MOST:]], "told_more": max(0, len(found) - MOST)}
 

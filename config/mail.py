@@ -74,7 +74,7 @@ class DueRow(GuardedModel):
         abstract = True
 
     @staticmethod
-    def constraints(name: str) -> list[models.CheckConstraint]:
+    def constraints(name: str) -> list[models.BaseConstraint]:
         return [
             models.CheckConstraint(condition=Q(state__in=MailState.values), name=f"{name}_state_known"),
             models.CheckConstraint(
@@ -107,7 +107,7 @@ class DueMail(DueRow):
 
     recipient = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
 
-    READ_WITH = ("recipient",)
+    READ_WITH: ClassVar[tuple[str, ...]] = ("recipient",)
 
     class Meta:
         abstract = True

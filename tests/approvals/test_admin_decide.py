@@ -20,7 +20,8 @@ from tests.people import BACKEND, person
 
 pytestmark = pytest.mark.django_db
 
-QUERIES = 13  # session, user, request, roles, person, members, run, tasks, who was told (2), log, badge: however much has happened
+QUERIES = 13
+"""Session, user, request, roles, person, members, run, tasks, who was told (2), log, badge: however much happened."""
 
 FEE = steps(
     {"id": "AI-Screen", "role": "agent:validator", "call": "ai_validator.check_form"},
