@@ -43,6 +43,7 @@ class SlackInteractive(APIView):
         "slack_click",
         "Take in a click in Slack",
         asks=outside_described.CLICK,
+        example=outside_described.CLICK_EXAMPLE,
         answers={200: outside_described.CLICKED},
         shows=outside_described.CLICKED_EXAMPLE,
         refuses=("bad_signature", "stale_message", "replayed"),
@@ -110,9 +111,9 @@ class ExternalDecision(APIView):
             "wrong_state", "stale_revision", "unavailable",
         ),
     )  # fmt: skip
-    def post(self, request: Request, name: str) -> Response:
+    def post(self, request: Request, system: str) -> Response:
         decided = incoming.external_decision(
-            name=name,
+            name=system,
             body=request._request.body,
             headers={key.lower(): value for key, value in request.headers.items()},
             read=lambda body: validated(DecisionIn, parse_json(body)),

@@ -6,8 +6,10 @@ CLICK = {
         "type": "object",
         "required": ["payload"],
         "properties": {"payload": {"type": "string", "description": "JSON, as Slack sends it of `block_actions`."}},
-        "example": {"payload": '{"type": "block_actions", "user": {"id": "U024BE7LH"}, "actions": []}'},
     }
+}
+CLICK_EXAMPLE = {
+    "payload": '{"type": "block_actions", "user": {"id": "U024BE7LH"}, "actions": [{"action_id": "open"}]}'
 }
 CLICKED = {
     "type": "object",

@@ -7,7 +7,7 @@ _ID = r"(?P<request_id>har_[0-9a-f]{12})"
 
 urlpatterns = [
     path("hitl/slack/interactive", outside_api.SlackInteractive.as_view()),
-    re_path(r"^hitl/external/(?P<name>[A-Za-z0-9_-]{1,60})\Z", outside_api.ExternalDecision.as_view()),
+    re_path(r"^hitl/external/(?P<system>[A-Za-z0-9_-]{1,60})\Z", outside_api.ExternalDecision.as_view()),
     re_path(r"^forms/answer/(?P<token>[A-Za-z0-9_-]{43})\Z", link_views.answer, name="mail-link"),
     path("hitl/requests", api.Requests.as_view()),
     re_path(rf"^hitl/requests/{_ID}\Z", api.OneRequest.as_view()),

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.urls import URLPattern, get_resolver
 
 from approvals import api as approvals
+from approvals import outside_api as outside
 from config import api as envelope
 from config.errors import Refused
 from config.middleware import API_PREFIXES
@@ -23,7 +24,7 @@ from runs import api as runs
 TEXT = (settings.BASE_DIR / "docs" / "reference" / "http-api.md").read_text()
 CALL = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`\s]*)`")
 DESCRIPTION = {"/api/schema", "/api/docs"}
-OF_PAGES = {"form_expired"}  # codes that no call answers with
+OF_PAGES = {"form_expired", "link_over", "wrong_code"}  # codes that no call answers with
 
 
 def calls() -> Iterator[tuple[str, str]]:
@@ -108,6 +109,7 @@ BODIES = {
     "POST /hitl/requests/{id}/claim": approvals.ClaimIn,
     "POST /hitl/requests/{id}/fulfill": approvals.FulfillIn,
     "POST /hitl/requests/{id}/reject": approvals.RejectIn,
+    "POST /hitl/external/{system}": outside.DecisionIn,
     "POST /acts/playbooks/{id}/versions/{n}/retire": playbooks.RetireIn,
     "POST /acts/rulesets": rules.RuleSetIn,
     "POST /acts/rulesets/{id}/versions": rules.RulesIn,
@@ -136,10 +138,10 @@ def test_it_names_every_field_of_an_answer(name, shown):
 
 def test_each_body_there_is_stands_here():
     """A body added to a room and not to `BODIES` would go unchecked."""
-    known = set(BODIES.values()) | {playbooks.CloneIn}
+    known = set(BODIES.values()) | {playbooks.CloneIn, outside.ButtonIn}
     found = {
         kind
-        for room in (runs, approvals, playbooks, rules)
+        for room in (runs, approvals, outside, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }
