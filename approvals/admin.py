@@ -23,7 +23,15 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import columns, external_admin, inbox, message_admin
+from approvals import (  # noqa: F401  they register further pages
+    columns,
+    external_admin,
+    inbox,
+    message_admin,
+    policy_admin,
+    request_pages,
+    standing_admin,
+)
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
@@ -35,7 +43,6 @@ from config.csp import strict_csp
 from playbooks.models import Playbook, Version
 
 TAB = "tab"
-__all__ = ["ActionRequestAdmin", "external_admin", "message_admin"]
 REQUEST_ID = re.compile(r"har_[0-9a-f]{12}")
 
 
@@ -171,7 +178,8 @@ class ActionRequestAdmin(EvidenceAdmin):
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(strict_csp(decision_page))
         here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/\Z"
-        return [re_path(here, page, name="approvals_actionrequest_decide"), *super().get_urls()]
+        decide = re_path(here, page, name="approvals_actionrequest_decide")
+        return [decide, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -14,6 +14,7 @@ from django.urls import URLPattern, get_resolver
 
 from approvals import api as approvals
 from approvals import outside_api as outside
+from approvals import talk_back_api as talk_back
 from config import api as envelope
 from config.errors import Refused
 from config.middleware import API_PREFIXES
@@ -24,7 +25,8 @@ from runs import api as runs
 TEXT = (settings.BASE_DIR / "docs" / "reference" / "http-api.md").read_text()
 CALL = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`\s]*)`")
 DESCRIPTION = {"/api/schema", "/api/docs"}
-OF_PAGES = {"form_expired", "link_over", "wrong_code"}  # codes that no call answers with
+OF_PAGES = {"form_expired", "policy_exists", "policy_published", "link_over", "wrong_code"}
+"""Codes that no call answers with."""
 
 
 def calls() -> Iterator[tuple[str, str]]:
@@ -109,6 +111,10 @@ BODIES = {
     "POST /hitl/requests/{id}/claim": approvals.ClaimIn,
     "POST /hitl/requests/{id}/fulfill": approvals.FulfillIn,
     "POST /hitl/requests/{id}/reject": approvals.RejectIn,
+    "PATCH /hitl/requests/{id}": approvals.ReviseIn,
+    "POST /hitl/requests/{id}/request-info": talk_back.QuestionIn,
+    "POST /hitl/requests/{id}/answer": talk_back.AnswerIn,
+    "POST /hitl/requests/{id}/request-changes": talk_back.FeedbackIn,
     "POST /hitl/external/{system}": outside.DecisionIn,
     "POST /acts/playbooks/{id}/versions/{n}/retire": playbooks.RetireIn,
     "POST /acts/rulesets": rules.RuleSetIn,
@@ -141,7 +147,7 @@ def test_each_body_there_is_stands_here():
     known = set(BODIES.values()) | {playbooks.CloneIn, outside.ButtonIn}
     found = {
         kind
-        for room in (runs, approvals, outside, playbooks, rules)
+        for room in (runs, approvals, outside, talk_back, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }

@@ -24,6 +24,7 @@ from approvals.claiming import claim_request
 from approvals.external_services import disable_system, link_person
 from approvals.message_services import set_preferences
 from approvals.models import ActionRequest, ExternalNotice, ExternalSystem, Notification
+from approvals.revising import request_info
 from approvals.routing import Wishes
 from approvals.services import decide
 from audit.services import SYSTEM
@@ -74,6 +75,7 @@ class World:
     asked: ActionRequest  # of a human step, open
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
+    wondered: ActionRequest  # of the agent, outside any run: the liaison has asked something back
     incident: Task  # waits for an operator
     signalled: Run  # waits for a signal
     connector: Connector
@@ -130,7 +132,10 @@ def build() -> World:
     _rules()
     connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
     disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
-    create_request(actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY})
+    wondered = create_request(
+        actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY}
+    )
+    request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed
         started(PERMIT_WITH_FORM, payload={"name": CANARY})
@@ -143,6 +148,7 @@ def build() -> World:
         asked=asked,
         claimed=claimed_,
         decided=decided,
+        wondered=wondered,
         incident=incident,
         signalled=started(PAID, payload={"name": CANARY}),
         connector=connectors[0],
