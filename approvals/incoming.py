@@ -9,12 +9,14 @@ send it again.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from accounts.models import User
 from approvals import slack
@@ -194,12 +196,14 @@ def secret_of(system: ExternalSystem) -> str:
 
 
 def _is_signed(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
-    """By Standard Webhooks. What is malformed is no signature."""
+    """By Standard Webhooks. The library would hold the time against this host's clock; the database's is ours."""
+    at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
     try:
-        Webhook(secret).verify(body, dict(headers), json_parse=False)
-    except (WebhookVerificationError, EmptyWebhookSecretError, ValueError):
-        return False
-    return True
+        wanted = Webhook(secret).sign(headers["webhook-id"], at, body.decode())
+    except (ValueError, EmptyWebhookSecretError):
+        return False  # a body that is no text, or a secret that is none
+    given = headers.get("webhook-signature", "").split(" ")
+    return any(hmac.compare_digest(wanted.encode(), each.encode("utf-8", "replace")) for each in given)
 
 
 def _decide_from_outside(system: ExternalSystem, message_id: str, given: Mapping[str, Any]) -> ActionRequest:
