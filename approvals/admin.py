@@ -35,6 +35,8 @@ from approvals import (  # noqa: F401  they register further pages
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.receipt_admin import ReceiptAdmin as ReceiptAdmin  # registers itself, and the keys
+from approvals.receipt_views import undo_page
 from approvals.views import decision_page
 from audit.shown import as_text, made_visible
 from config import clock
@@ -178,8 +180,13 @@ class ActionRequestAdmin(EvidenceAdmin):
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(strict_csp(decision_page))
         here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/\Z"
-        decide = re_path(here, page, name="approvals_actionrequest_decide")
-        return [decide, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
+        undo = self.admin_site.admin_view(strict_csp(undo_page))
+        there = rf"^(?P<request_id>{REQUEST_ID.pattern})/undo/\Z"
+        own = [
+            re_path(here, page, name="approvals_actionrequest_decide"),
+            re_path(there, undo, name="approvals_actionrequest_undo"),
+        ]
+        return [*own, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -31,6 +31,8 @@ DECIDING = (
     "step_up_required",
 )
 PRIORITIES = [name.lower() for name in Priority.names]
+PROPOSAL = ("playbook", "version", "payload", "call", "input", "executor")
+EXECUTORS = [("engine", "this installation does it"), ("caller", "whoever asks does it")]
 
 
 class CreateIn(serializers.Serializer[Any]):
@@ -44,6 +46,12 @@ class CreateIn(serializers.Serializer[Any]):
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
     role = HumanRoleField()
+    playbook = TextField(required=False, default="", allow_blank=True, max_length=100)
+    version = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=10**9 - 1)
+    payload = serializers.DictField(required=False, default=dict)
+    call = TextField(required=False, default="", allow_blank=True, max_length=200)
+    input = serializers.DictField(required=False, default=dict)
+    executor = serializers.ChoiceField(required=False, default="", allow_blank=True, choices=EXECUTORS)
     policy = serializers.DictField(required=False, default=None, allow_null=True)
 
 
@@ -118,6 +126,7 @@ class RequestOut(serializers.Serializer[Any]):
     workflow_id = serializers.CharField()
     run_id = serializers.IntegerField(allow_null=True)
     task_id = serializers.IntegerField(allow_null=True)
+    supersedes = serializers.CharField(source="supersedes_id", allow_null=True)
 
     def get_priority(self, request: ActionRequest) -> str:
         return Priority(request.priority).name.lower()
@@ -190,7 +199,7 @@ def _requests(request: Request) -> QuerySet[ActionRequest]:
     return ActionRequest.objects.visible_to(request.user).select_related("requester", "decided_by")
 
 
-def _one(request: Request, request_id: str) -> ActionRequest:
+def one_request(request: Request, request_id: str) -> ActionRequest:
     found = _requests(request).filter(pk=request_id).first()
     if found is None:
         raise NotFound(f"There is no request {request_id}, or you may not see it.")
@@ -225,8 +234,11 @@ class Requests(Call, ListAPIView[ActionRequest]):
         given = validated(CreateIn, request.data)
         given["priority"] = Priority[given["priority"].upper()]
         given.setdefault("role", settings.REVIEW_ROLE)
-        made = asking.create_request(actor=self.actor, **given)
-        return Response(RequestOut(_one(request, made.pk), context={"reader": self.actor}).data, status=201)
+        proposal = {name: given.pop(name) for name in PROPOSAL}
+        made = asking.create_request(actor=self.actor, proposal=proposal, **given)
+        if made.standing_rule_id is not None and made.action is not None:
+            services.answer_by_rule(request_id=made.pk)  # here, where a receipt can be signed
+        return Response(RequestOut(one_request(request, made.pk), context={"reader": self.actor}).data, status=201)
 
 
 class RequestCall(Call):
@@ -239,7 +251,7 @@ class RequestCall(Call):
 
     def told(self, request_id: str) -> Response:
         """The request as it is now."""
-        return Response(RequestOut(_one(self.request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(self.request, request_id), context={"reader": self.actor}).data)
 
 
 class OneRequest(RequestCall):
@@ -258,7 +270,7 @@ class OneRequest(RequestCall):
     )
     def get(self, request: Request, request_id: str) -> Response:
         wait = validated(WaitIn, request.query_params.dict())["wait"]
-        found = _one(request, request_id)
+        found = one_request(request, request_id)
         headers = {"ETag": found.etag, **({WAIT_HEADER: str(wait)} if wait and found.is_open else {})}
         return Response(RequestOut(found, context={"reader": self.actor}).data, headers=headers)
 
@@ -305,7 +317,7 @@ class Fulfill(RequestCall):
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
         )
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
 
 
 class ClaimIn(serializers.Serializer[Any]):
@@ -344,7 +356,7 @@ class Claim(RequestCall):
             {
                 "token": token,
                 "expires_at": until,
-                "request": RequestOut(_one(request, request_id), context={"reader": self.actor}).data,
+                "request": RequestOut(one_request(request, request_id), context={"reader": self.actor}).data,
             }
         )
 
@@ -364,7 +376,7 @@ class Release(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         validated(NothingIn, request.data)
         claiming.release_request(request_id=request_id, actor=self.actor)
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
 
 
 class Reject(RequestCall):
@@ -391,4 +403,4 @@ class Reject(RequestCall):
             token=given["token"],
             claimed_decider=given["rejected_by"],
         )
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
-from approvals import notify, policies, policy_document, rights, standing
+from approvals import notify, policies, policy_document, proposals, rights, standing
 from approvals.binding import what_is_asked
 from approvals.models import ActionRequest, Asked, RequestType, Severity
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
@@ -125,10 +125,12 @@ def create_request(
     agent_id: str = "",
     workflow_id: str = "",
     policy: Mapping[str, Any] | None = None,
+    proposal: Mapping[str, Any] | None = None,
 ) -> ActionRequest:
     """An agent asks a human, outside any step; `policy` says who decides, if not one member of the role.
 
-    Raises Forbidden, and Invalid for a role that people do not hold, and for what is no policy.
+    `proposal` is what an approval permits (`approvals/proposals.py`). Raises Forbidden, and Invalid for a role that
+    people do not hold, for what is no policy, and for what could not be done if it were approved.
     """
     if agent_id and agent_id != actor.get_username():
         raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
@@ -136,6 +138,7 @@ def create_request(
         raise Forbidden("Asking is for agents, programs, and people who work in a role or may start runs.")
     _refuse_role_of_machines(role)
     declared = _judged(policy)
+    action = proposals.checked(actor, proposal or {})
     at = clock.now()
     request = ActionRequest(
         requester=actor,
@@ -147,6 +150,7 @@ def create_request(
         severity=severity,
         required_fields=dict(required_fields or {}),
         asked={"context": dict(context or {})},
+        action=action,
         form=_form_of(required_fields or {}),
         workflow_id=workflow_id,
         created_at=at,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and votes; policies and standing rules; messages. One file for each subject."""
+"""Requests and votes; policies and standing rules; messages; receipts. One file for each subject."""
 
 from approvals.models.messages import Broadcast, MailLink, Notification, Preference, Summary
 from approvals.models.outside import (
@@ -11,6 +11,14 @@ from approvals.models.outside import (
     SlackCode,
 )
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
+from approvals.models.receipts import (
+    OPEN_RECEIPTS,
+    Receipt,
+    ReceiptAlert,
+    ReceiptState,
+    SigningKey,
+    Spending,
+)
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
@@ -30,6 +38,7 @@ from approvals.models.requests import (
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
     "Asked",
@@ -43,6 +52,9 @@ __all__ = [
     "Policy",
     "PolicyVersion",
     "Preference",
+    "Receipt",
+    "ReceiptAlert",
+    "ReceiptState",
     "RequestQuerySet",
     "RequestState",
     "RequestType",
@@ -50,8 +62,10 @@ __all__ = [
     "RuleState",
     "SeenMessage",
     "Severity",
+    "SigningKey",
     "SlackAccount",
     "SlackCode",
+    "Spending",
     "StandingRule",
     "Summary",
     "Vote",
