@@ -126,7 +126,7 @@ class PersonInline(TabularInline):
     def end(self, link: ExternalUser) -> SafeString | str:
         if link.ended_at is not None:
             return ""
-        url = reverse("admin:approvals_externalsystem_end_link", args=[link.system_id, link.pk])
+        url = reverse("admin:approvals_externalsystem_end_link", args=[link.pk])
         return format_html('<a class="underline" href="{}">End<span class="sr-only"> this link</span></a>', url)
 
 
@@ -168,9 +168,7 @@ class ExternalSystemAdmin(HistoryAdmin):
 
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
-        end = path(
-            "<int:system_id>/people/<int:link_id>/end/", wrap(self.end_link), name="approvals_externalsystem_end_link"
-        )
+        end = path("people/<int:pk>/end/", wrap(self.end_link), name="approvals_externalsystem_end_link")
         return [end, *super().get_urls()]
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
@@ -253,10 +251,10 @@ class ExternalSystemAdmin(HistoryAdmin):
         intro = "It is told of new requests again, and its people's decisions count."
         return self._switch(request, self.find(request, object_id), services.enable_system, "Enable", intro)
 
-    def end_link(self, request: HttpRequest, system_id: int, link_id: int) -> HttpResponse:
+    def end_link(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_manage_permission(request):
             raise PermissionDenied
-        link = ExternalUser.objects.filter(pk=link_id, system=system_id).select_related("system", "user").first()
+        link = ExternalUser.objects.filter(pk=pk).select_related("system", "user").first()
         if link is None:
             raise Http404
 
@@ -272,7 +270,7 @@ class ExternalSystemAdmin(HistoryAdmin):
             intro=f"In {link.system.name}, {who}. What that person does there decides nothing here any more.",
             button="End the link",
             act=end,
-            back=self._page_of(system_id),
+            back=self._page_of(link.system_id),
             danger=True,
         )
 

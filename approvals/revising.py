@@ -178,7 +178,7 @@ def answer_info(*, request_id: str, actor: User, answer: str) -> ActionRequest:
     if actor.pk not in {request.requester_id, request.run.started_by_id if request.run else None}:
         raise Forbidden("Only whoever asked can answer this.", subject=request)
     line = transitioned(request.resume, actor=actor, at=clock.now(), note=answer)
-    return _talked(request, line, "answer", actor, answer, tell=f"answered {len(request.exchange)}")
+    return _talked(request, line, "answer", actor, answer, tell="answered")
 
 
 @act(actions.REQUEST_TALK_DENIED)

@@ -202,12 +202,12 @@ def test_a_person_is_linked_and_the_link_is_ended(administrator, client_for, sys
     link = ExternalUser.objects.get()
     assert "4711" in words_of(browser.get(f"{page}change/"))
 
-    end = f"{page}people/{link.pk}/end/"
+    end = f"{SYSTEMS}people/{link.pk}/end/"
     assert "4711 is liaison" in words_of(browser.get(end))
     assert browser.post(end, {"reason": "has left"}).status_code == 302
     assert ExternalUser.objects.get().ended_at is not None
     assert browser.post(end, {"reason": "again"}).status_code == 409
-    assert browser.get(f"{SYSTEMS}{system.pk + 1}/people/{link.pk}/end/").status_code == 404
+    assert browser.get(f"{SYSTEMS}people/{link.pk + 1}/end/").status_code == 404
 
 
 def test_a_system_is_changed_disabled_and_enabled(administrator, client_for, system):

@@ -308,7 +308,7 @@ def answer_by_link(world: World, caller: str) -> Mapping[str, Any]:
 
 def linked_person(world: World) -> str:
     link = world.system.users.get()
-    return f"/admin/approvals/externalsystem/{world.system.pk}/people/{link.pk}/end/"
+    return f"/admin/approvals/externalsystem/people/{link.pk}/end/"
 
 
 def decision(world: World, caller: str) -> Mapping[str, Any]:
@@ -595,7 +595,7 @@ PAGES = [
     act_on(ExternalSystem, lambda world: world.system.pk, "disable", Act("POST", ADMINISTRATORS, WHY)),
     act_on(ExternalSystem, lambda world: world.disabled_system.pk, "enable", Act("POST", ADMINISTRATORS, WHY)),
     row(
-        "admin/approvals/externalsystem/<int:system_id>/people/<int:link_id>/end/",
+        "admin/approvals/externalsystem/people/<int:pk>/end/",
         Act("POST", ADMINISTRATORS, WHY),
         at=linked_person,
     ),
