@@ -28,6 +28,8 @@ from approvals import (  # noqa: F401  they register further pages
     external_admin,
     inbox,
     message_admin,
+    people_admin,
+    people_views,
     policy_admin,
     request_pages,
     standing_admin,
@@ -186,7 +188,8 @@ class ActionRequestAdmin(EvidenceAdmin):
             re_path(here, page, name="approvals_actionrequest_decide"),
             re_path(there, undo, name="approvals_actionrequest_undo"),
         ]
-        return [*own, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
+        acts = [*request_pages.urls(self, REQUEST_ID.pattern), *people_views.urls(self)]
+        return [*own, *acts, *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

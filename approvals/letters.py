@@ -21,6 +21,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import reverse
 
+from approvals.deadlines import silence_may_approve
 from approvals.models import ActionRequest, Notification, RequestState, Summary
 from approvals.models.messages import ASKED, GLASS_BROKEN, Preference
 from approvals.notify import link_to
@@ -38,6 +39,7 @@ HEADINGS = {
     "reminder": "This still waits for a decision",
     "escalated": "This has been escalated to you",
     "assigned": "This has been assigned to you",
+    "taken_over": "Somebody else has taken this over from you",
     "delegated": "This has been delegated to you",
     "revised": "What is asked has changed; it waits for a decision",
     "info_requested": "You are asked for more information",
@@ -233,15 +235,15 @@ def _silence(request: ActionRequest, zone: str) -> str:
 
 
 def _default_of(request: ActionRequest) -> str:
-    given = request.policy.get("time", {}).get("on_timeout", "expire")
-    word = given.get("then", "expire") if isinstance(given, Mapping) else str(given)
+    then = request.timetable.get("on_timeout", "expire")
+    if then == "approve" and not silence_may_approve(request):
+        then = "expire"
     return {
         "reject": "it counts as rejected.",
         "approve": "it counts as approved.",
         "reroute": "it goes to somebody else.",
-        "re-route": "it goes to somebody else.",
-        "none": "it goes on waiting.",
-    }.get(word, "it ends unanswered, and nothing is done.")
+        "wait": "it goes on waiting.",
+    }.get(then, "it ends unanswered, and nothing is done.")
 
 
 def in_zone(moment: datetime, zone: str) -> str:

@@ -26,7 +26,7 @@ from config import clock
 from config.errors import Forbidden, Invalid, Problem, WrongState
 
 EDITABLE = ("title", "description", "asked", "action")
-MOVED = ("stage", "exchange", "paused_seconds", "follow_up_at", "due_at", "expires_at")
+MOVED = ("stage", "exchange", "paused_seconds", "follow_up_at", "due_at", "expires_at", "timetable")
 MAX_EXCHANGE = 100  # questions and answers on one request
 MAX_TEXT = 10_000  # characters of each
 

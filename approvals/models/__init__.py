@@ -10,6 +10,7 @@ from approvals.models.outside import (
     SlackAccount,
     SlackCode,
 )
+from approvals.models.people import Calendar, Delegation
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
 from approvals.models.receipts import (
     OPEN_RECEIPTS,
@@ -43,7 +44,9 @@ __all__ = [
     "ActionRequest",
     "Asked",
     "Broadcast",
+    "Calendar",
     "Decided",
+    "Delegation",
     "ExternalNotice",
     "ExternalSystem",
     "ExternalUser",
