@@ -18,7 +18,7 @@ from accounts.calls import Call
 from approvals import asking, claiming, reading, services
 from approvals import described as shown
 from approvals.models import ActionRequest, RequestState, RequestType, Severity
-from approvals.secrets import masked
+from approvals.secrets import secret_fields
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
 from config.lists import CursorPages, WholeNumber
@@ -29,12 +29,20 @@ from runs.models import Priority
 PRIORITIES = [name.lower() for name in Priority.names]
 
 
+class OptionIn(serializers.Serializer[Any]):
+    key = serializers.RegexField(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+    label = TextField(required=False, default="", allow_blank=True, max_length=200)  # type: ignore[assignment]  # no DRF's
+    ends = serializers.ChoiceField(required=False, default="", choices=[("", "goes on"), ("fail", "rejects")])
+
+
 class CreateIn(serializers.Serializer[Any]):
     agent_id = TextField(required=False, default="", allow_blank=True, max_length=150)
     request_type = serializers.ChoiceField(required=False, default="custom", choices=RequestType.choices)
     title = TextField(max_length=200)
     description = TextField(required=False, default="", allow_blank=True, max_length=20_000)
     required_fields = serializers.DictField(required=False, default=dict, child=TextField(max_length=500))
+    form = serializers.DictField(required=False, default=None, allow_null=True)
+    options = OptionIn(many=True, required=False, default=list)
     priority = serializers.ChoiceField(required=False, default="medium", choices=PRIORITIES)
     severity = serializers.ChoiceField(required=False, default="medium", choices=Severity.choices)
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
@@ -69,6 +77,7 @@ class RequestOut(serializers.Serializer[Any]):
     title = serializers.CharField()
     description = serializers.CharField()
     required_fields = serializers.DictField()
+    form = serializers.SerializerMethodField()
     priority = serializers.SerializerMethodField()
     severity = serializers.CharField()
     context = serializers.SerializerMethodField()  # type: ignore[assignment]  # the same
@@ -85,6 +94,7 @@ class RequestOut(serializers.Serializer[Any]):
     fulfilled_by = serializers.SerializerMethodField()
     fulfilled_at = serializers.SerializerMethodField()
     response_data = serializers.SerializerMethodField()
+    secret_fields = serializers.SerializerMethodField()
     notes = serializers.CharField()
     rejection_reason = serializers.CharField()
     workflow_id = serializers.CharField()
@@ -98,21 +108,21 @@ class RequestOut(serializers.Serializer[Any]):
     def get_options(self, request: ActionRequest) -> Any:
         return request.options
 
+    @extend_schema_field(shown.FORM)
+    def get_form(self, request: ActionRequest) -> Any:
+        return request.form
+
     @extend_schema_field(shown.ANYTHING)
     def get_context(self, request: ActionRequest) -> Any:
         return request.asked.get("context", request.asked)
 
-    def _reader(self) -> Any:
-        return self.root._context.get("reader")  # `context` is one of the fields here
-
     @extend_schema_field(shown.ANSWER)
     def get_response_data(self, request: ActionRequest) -> Any:
-        """Secrets go to who asked for them; everybody else reads a mask."""
-        answer = request.response_data
-        reader = self._reader()
-        if answer is None or (reader is not None and reader.pk == request.requester_id):
-            return answer
-        return masked(request, answer)
+        """As it is stored: secrets never are."""
+        return request.response_data
+
+    def get_secret_fields(self, request: ActionRequest) -> list[str]:
+        return sorted(secret_fields(request, request.response_data or {}))
 
     def get_fulfilled_by(self, request: ActionRequest) -> str | None:
         return request.decided_by.get_username() if request.decided_by else None
@@ -146,7 +156,7 @@ def _requests(request: Request) -> QuerySet[ActionRequest]:
     return ActionRequest.objects.visible_to(request.user).select_related("requester", "decided_by")
 
 
-def _one(request: Request, request_id: str) -> ActionRequest:
+def one_visible(request: Request, request_id: str) -> ActionRequest:
     found = _requests(request).filter(pk=request_id).first()
     if found is None:
         raise NotFound(f"There is no request {request_id}, or you may not see it.")
@@ -164,9 +174,6 @@ class Requests(Call, ListAPIView[ActionRequest]):
     def get_queryset(self) -> QuerySet[ActionRequest]:
         return _requests(self.request)
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "reader": self.actor}
-
     @described(
         "create_request",
         "Ask a person",
@@ -181,7 +188,7 @@ class Requests(Call, ListAPIView[ActionRequest]):
         given["priority"] = Priority[given["priority"].upper()]
         given.setdefault("role", settings.REVIEW_ROLE)
         made = asking.create_request(actor=self.actor, **given)
-        return Response(RequestOut(_one(request, made.pk), context={"reader": self.actor}).data, status=201)
+        return Response(RequestOut(one_visible(request, made.pk)).data, status=201)
 
 
 class OneRequest(Call):
@@ -197,9 +204,9 @@ class OneRequest(Call):
     )
     def get(self, request: Request, request_id: str) -> Response:
         wait = validated(WaitIn, request.query_params.dict())["wait"]
-        found = _one(request, request_id)
+        found = one_visible(request, request_id)
         headers = {"ETag": found.etag, **({WAIT_HEADER: str(wait)} if wait and found.is_open else {})}
-        return Response(RequestOut(found, context={"reader": self.actor}).data, headers=headers)
+        return Response(RequestOut(found).data, headers=headers)
 
 
 class RequestCall(Call):
@@ -235,7 +242,7 @@ class Fulfill(RequestCall):
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
         )
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_visible(request, request_id)).data)
 
 
 class ClaimIn(serializers.Serializer[Any]):
@@ -274,7 +281,7 @@ class Claim(RequestCall):
             {
                 "token": token,
                 "expires_at": until,
-                "request": RequestOut(_one(request, request_id), context={"reader": self.actor}).data,
+                "request": RequestOut(one_visible(request, request_id)).data,
             }
         )
 
@@ -294,7 +301,7 @@ class Release(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         validated(NothingIn, request.data)
         claiming.release_request(request_id=request_id, actor=self.actor)
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_visible(request, request_id)).data)
 
 
 class Reject(RequestCall):
@@ -320,4 +327,4 @@ class Reject(RequestCall):
             token=given["token"],
             claimed_decider=given["rejected_by"],
         )
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_visible(request, request_id)).data)

@@ -7,8 +7,20 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        from approvals import approvers, asking, claiming, notify, policy_document, services, standing, timers, triggers
-        from approvals.models import ActionRequest, StandingRule
+        from approvals import (
+            approvers,
+            asking,
+            claiming,
+            notify,
+            policy_document,
+            secret_services,
+            services,
+            standing,
+            talk,
+            timers,
+            triggers,
+        )
+        from approvals.models import ActionRequest, Draft, Secret, StandingRule
         from audit import visibility
         from audit.triggers import declare
         from playbooks import policies
@@ -27,5 +39,7 @@ class ApprovalsConfig(AppConfig):
         due.register_source("mail", notify.mails())
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
+        due.register_sweep(secret_services.look_at_secrets, Secret)
+        due.register_sweep(talk.look_at_drafts, Draft)
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))

@@ -11,10 +11,12 @@ from django.conf import settings
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
 from approvals import policies, policy_document, rights, standing
+from approvals.answers import form_of, options_of
 from approvals.binding import what_is_asked
 from approvals.models import ActionRequest, Asked, Notification, RequestType, Severity
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
 from approvals.policy_document import PolicyInvalid
+from approvals.secrets import refuse_without_ring
 from audit import actions
 from audit.canonical import digest
 from audit.services import SYSTEM, Line, act, record
@@ -119,6 +121,8 @@ def create_request(
     request_type: str = RequestType.CUSTOM,
     description: str = "",
     required_fields: Mapping[str, str] | None = None,
+    form: Mapping[str, Any] | None = None,
+    options: Sequence[Mapping[str, Any]] = (),
     priority: Priority = Priority.MEDIUM,
     severity: str = Severity.MEDIUM,
     context: Mapping[str, Any] | None = None,
@@ -128,7 +132,9 @@ def create_request(
 ) -> ActionRequest:
     """An agent asks a human, outside any step; `policy` says who decides, if not one member of the role.
 
-    Raises Forbidden, and Invalid for a role that people do not hold, and for what is no policy.
+    What is to be answered: `required_fields` ({name: description}), or a `form` (JSON Schema); `options` are outcomes.
+    Raises Forbidden; SecretNotSupported; and Invalid for a role that people do not hold, and for what is no policy,
+    form or option.
     """
     if agent_id and agent_id != actor.get_username():
         raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
@@ -147,12 +153,14 @@ def create_request(
         severity=severity,
         required_fields=dict(required_fields or {}),
         asked={"context": dict(context or {})},
-        form=_form_of(required_fields or {}),
+        form=form_of(request_type, required_fields or {}, form),
+        options=options_of(options),
         workflow_id=workflow_id,
         created_at=at,
         updated_at=at,
         next_check_at=at + LOOK_AGAIN,
     )
+    refuse_without_ring(request)
     batch = Batch()
     record(ask(batch, request, actor=actor, at=at, declared=declared), into=batch)
     batch.write()
@@ -228,11 +236,3 @@ def _alert(batch: Batch, request: ActionRequest, lacking: Sequence[str], at: dat
     note = " ".join(lacking)
     subject = request.audit_subject()
     return Line(actions.REQUEST_UNSATISFIABLE, subject, SYSTEM, at, result="FAIL", note=note, data=facts)
-
-
-def _form_of(required_fields: Mapping[str, str]) -> dict[str, Any] | None:
-    """`{field: description}` as a JSON Schema of required texts."""
-    if not required_fields:
-        return None
-    fields = {name: {"type": "string", "minLength": 1, "title": text} for name, text in required_fields.items()}
-    return {"type": "object", "properties": fields, "required": list(fields)}

@@ -17,9 +17,9 @@ from django.db import transaction
 
 from accounts.models import User
 from approvals.answers import answer_problems
-from approvals.reading import locked
 from approvals.keyring import Damaged, KeyMissing, ring
 from approvals.models import ActionRequest, RequestState, Secret, SecretState
+from approvals.reading import locked
 from approvals.secrets import SecretNotSupported, names_secret_of, sealed_row
 from audit import actions
 from audit.context import origin
@@ -34,7 +34,7 @@ ENDING = ("state", "ciphertext", "wrapped_key", "next_check_at", "ended_at")
 BATCH = 100
 PEOPLES_CHANNELS = ("admin", "web")
 WHY_GONE: Mapping[str, str] = {
-    SecretState.UNWRAPPED: "It was fetched on {at}. A secret is handed out once: if that was not you, tell who gave it.",
+    SecretState.UNWRAPPED: "It was fetched on {at}, and is handed out once. If that was not you, tell who gave it.",
     SecretState.REVOKED: "Who gave it took it back on {at}.",
     SecretState.EXPIRED: "Nobody fetched it by {at}, and it was destroyed. Ask for it again.",
     SecretState.WITHDRAWN: "The decision that gave it was undone on {at}.",
@@ -68,7 +68,9 @@ def unwrap(*, request_id: str, actor: User, task_id: int | None = None, token: s
     request = locked(request_id, actor)
     at = clock.now()
     if origin().channel in PEOPLES_CHANNELS or origin().credential == "session":
-        raise Forbidden("Secrets are fetched by programs, with their own key; they are shown on no page.", subject=request)
+        raise Forbidden(
+            "Secrets are fetched by programs, with their own key; they are shown on no page.", subject=request
+        )
     if request.run_id is None:
         _refuse_unless_asker(request, actor)
     else:
@@ -99,7 +101,9 @@ def _refuse_unless_handed(
         )
     refuse_unless_held(task, token=token, actor=actor, at=at)
     if not names_secret_of(request.pk, handed(task, outputs_for([task])[task.pk])):
-        raise Forbidden("This task was not handed the secret; its step's `input` says what it is handed.", subject=request)
+        raise Forbidden(
+            "This task was not handed the secret; its step's `input` says what it is handed.", subject=request
+        )
 
 
 def _held(request: ActionRequest, at: datetime) -> list[Secret]:
@@ -182,7 +186,9 @@ def _refuse_unfit(request: ActionRequest, values: Mapping[str, Any], known: Iter
     if unknown or not values:
         remedy = f"Send one of {', '.join(sorted(known))}."
         problems = [Problem(f"response_data.{name}", "no secret of this answer", remedy) for name in unknown]
-        raise Invalid("Send the secrets to replace, by field.", errors=problems or [Problem("response_data", "empty", remedy)])
+        raise Invalid(
+            "Send the secrets to replace, by field.", errors=problems or [Problem("response_data", "empty", remedy)]
+        )
     problems = answer_problems(request, values, only=values)
     if problems:
         raise Invalid("The answer does not fit the form.", errors=problems)
@@ -252,4 +258,3 @@ def rewrap_secrets() -> Rewrapped:
         facts = {"rewrapped": done, "current": current, "unreadable": unreadable, "key": keys.newest}
         record([Line(actions.SECRET_REWRAPPED, Subject("key_ring", keys.newest), SYSTEM, clock.now(), data=facts)])
     return found
-

@@ -52,9 +52,7 @@ def comment(*, request_id: str, actor: User, text: str) -> Comment:
     if Comment.objects.filter(request=request.pk).count() >= MAX_COMMENTS:
         raise Invalid(f"There are {MAX_COMMENTS} comments on this request already.")
     at = clock.now()
-    said = Comment.objects.create(
-        request=request, revision=request.revision, author=actor, text=text, created_at=at
-    )
+    said = Comment.objects.create(request=request, revision=request.revision, author=actor, text=text, created_at=at)
     facts = {"comment": str(said.pk), "revision": request.revision}
     record([Line(actions.REQUEST_COMMENTED, request.audit_subject(), actor, at, data=facts, private={"text": text})])
     return said

@@ -120,7 +120,7 @@ def href_of(attachment: Attachment) -> str:
 
 @listed("list_attachments", "See what was attached to a request", AttachmentOut, shows=shown.ATTACHMENT)
 class Attachments(Call, ListAPIView[Attachment]):
-    """GET /hitl/requests/{id}/attachments: oldest first. POST: attach a file; the same file again is answered the same."""
+    """GET /hitl/requests/{id}/attachments: oldest first. POST: attach a file; once is enough."""
 
     serializer_class = AttachmentOut
     pagination_class = OldestFirst
@@ -154,7 +154,9 @@ def _file_of(request: Request) -> tuple[str, bytes]:
         try:
             return given["name"], b64decode(given["content"], validate=True)
         except (binascii.Error, ValueError):
-            raise Invalid("The content is not base64.", errors=[Problem("content", "not base64", "RFC 4648, section 4.")])
+            raise Invalid(
+                "The content is not base64.", errors=[Problem("content", "not base64", "RFC 4648, section 4.")]
+            )
     files = request.FILES.getlist("file")
     if len(files) != 1 or len(request.FILES) != 1:
         raise Invalid("Send one file, as `file`.", errors=[Problem("file", "not one file", "One part named `file`.")])
@@ -172,8 +174,8 @@ class OneAttachment(Call):
         answers={(200, "application/octet-stream"): shown.FILE},
         refuses=("attachment_damaged",),
     )
-    def get(self, request: Request, request_id: str, attachment_id: int) -> HttpResponse:
-        return download(talk.attachment(request=one_visible(request, request_id), number=attachment_id))
+    def get(self, request: Request, request_id: str, attachment_id: str) -> HttpResponse:
+        return download(talk.attachment(request=one_visible(request, request_id), number=int(attachment_id)))
 
 
 def download(attachment: Attachment) -> HttpResponse:
@@ -242,4 +244,3 @@ class OwnDraft(RequestCall):
         given = validated(DraftIn, request.data)
         saved = talk.save_draft(request_id=request_id, actor=self.actor, **given)
         return Response(DraftOut(saved).data)
-

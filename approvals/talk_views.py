@@ -66,9 +66,7 @@ def attach(request: HttpRequest, asked: ActionRequest) -> str:
     if not isinstance(file, UploadedFile) or file.size is None:
         raise Invalid("Choose a file.", errors=[Problem("file", "missing", "Choose a file.")])
     talk.refuse_too_large(file.size)
-    added, is_new = talk.attach(
-        request_id=asked.pk, actor=actor_of(request), name=file.name or "", content=file.read()
-    )
+    _, is_new = talk.attach(request_id=asked.pk, actor=actor_of(request), name=file.name or "", content=file.read())
     return "The file is attached." if is_new else "This file was attached before; once is enough."
 
 
@@ -106,4 +104,3 @@ def _replacements(request: HttpRequest, asked: ActionRequest) -> dict[str, Any]:
         sentences = [f"{label}: {sentence}" for _, label, sentence in filled.faults]
         raise Invalid(" ".join(sentences), errors=[Problem("response_data", sentence) for sentence in sentences])
     return dict(filled.payload)
-

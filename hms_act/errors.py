@@ -154,7 +154,7 @@ class StaleRevision(Conflict):
 
 
 class SecretGone(HmsActError):
-    """The secret does not exist any more: it was fetched, revoked, replaced or not fetched in time. Ask for it again."""
+    """The secret does not exist any more: it was fetched, revoked, or not fetched in time. Ask for it again."""
 
 
 class IdempotencyInFlight(Conflict):

@@ -18,7 +18,9 @@ _FORMATS = Draft202012Validator.FORMAT_CHECKER
 
 def payload_problems(schema: Mapping[str, Any] | None, value: Any, *, name: str = "payload") -> list[Problem]:
     """Every way in which `value`, which the caller knows as `name`, does not fit; none where nothing is declared."""
-    return [Problem(_path(name, fault.absolute_path), sentence(schema, value, fault)) for fault in faults(schema, value)]
+    return [
+        Problem(_path(name, fault.absolute_path), sentence(schema, value, fault)) for fault in faults(schema, value)
+    ]
 
 
 def sentence(schema: Mapping[str, Any] | None, value: Any, fault: ValidationError) -> str:

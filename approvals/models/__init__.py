@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and votes; policies and standing rules; messages. One file for each subject."""
+"""Requests and votes; policies and standing rules; messages; secrets; talk. One file for each subject."""
 
 from approvals.models.messages import Notification
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
@@ -18,6 +18,8 @@ from approvals.models.requests import (
     Vote,
     new_request_id,
 )
+from approvals.models.secrets import Secret, SecretState
+from approvals.models.talk import Attachment, Comment, Draft
 
 __all__ = [
     "DECIDABLE_REQUESTS",
@@ -25,7 +27,10 @@ __all__ = [
     "OPEN_REQUESTS",
     "ActionRequest",
     "Asked",
+    "Attachment",
+    "Comment",
     "Decided",
+    "Draft",
     "Notification",
     "Policy",
     "PolicyVersion",
@@ -34,6 +39,8 @@ __all__ = [
     "RequestType",
     "Revision",
     "RuleState",
+    "Secret",
+    "SecretState",
     "Severity",
     "StandingRule",
     "Vote",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A secret stands nowhere: the whole way of one is walked, refusals and faults included, and then everything is searched.
+"""A secret stands nowhere: its whole way is walked, refusals and faults included, and then everything is searched.
 
 The same search finds a word that is no secret, in each place where it should be: it can see.
 """
@@ -110,7 +110,12 @@ class Everything(logging.Handler):
 @pytest.fixture
 def logged():
     handler, root = Everything(), logging.getLogger()
-    loggers = [root, logging.getLogger("django"), logging.getLogger("django.db.backends"), logging.getLogger("django-q")]
+    loggers = [
+        root,
+        logging.getLogger("django"),
+        logging.getLogger("django.db.backends"),
+        logging.getLogger("django-q"),
+    ]
     before = [(logger, logger.level) for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.DEBUG)
@@ -126,7 +131,12 @@ def logged():
 @pytest.fixture
 def asked(api_for, validator):
     """The id of a request for a key, made over the API."""
-    body = {"title": "The key of the mail provider", "request_type": "api_key", "form": FORM, "role": "human:police_liaison"}
+    body = {
+        "title": "The key of the mail provider",
+        "request_type": "api_key",
+        "form": FORM,
+        "role": "human:police_liaison",
+    }
     answer = api_for(validator).post(REQUESTS, body, HTTP_IDEMPOTENCY_KEY="asking")
     assert answer.status_code == 201, answer.content
     return answer.json()["id"]
@@ -154,7 +164,11 @@ def test_t15_a_secret_stands_in_no_table_file_mail_page_log_or_error_report(
     assert [answer.status_code for answer in answers[1:]] == [422, 422, 409, 422, 422, 403]
     draft = desk.post(f"{at}/draft", {"response_data": ANSWER, "notes": "soon"})
     assert draft.json()["response_data"] == {"account": PLAIN}
-    answers += [draft, browser.post(f"{page_of(request)}draft/", {**TYPED, "reason": "soon"}), browser.get(page_of(request))]
+    answers += [
+        draft,
+        browser.post(f"{page_of(request)}draft/", {**TYPED, "reason": "soon"}),
+        browser.get(page_of(request)),
+    ]
 
     # A fault of ours in the middle of it, with and without DEBUG.
     ring, desk.raise_request_exception, browser.raise_request_exception = settings.SECRETS_KEYS, False, False
@@ -244,8 +258,13 @@ def test_t15_a_secret_that_a_step_asked_for_stands_in_no_row_of_its_run(
 
 def test_the_search_sees_a_word_however_it_is_written():
     word = "needle-4711-needle"
-    for written in (word, f"x{word}", word.encode().hex(), b64encode(f"a{word}b".encode()), f"ab{word}".encode("utf-16-le")):
+    for written in (
+        word,
+        f"x{word}",
+        word.encode().hex(),
+        b64encode(f"a{word}b".encode()),
+        f"ab{word}".encode("utf-16-le"),
+    ):
         assert holds(written, word), written
     assert holds(b64encode(f"ab{word}cd".encode()).decode(), word)
     assert not holds("needle-4712-needle", word)
-

@@ -83,7 +83,7 @@ def test_nothing_that_shows_it_shows_the_value(wire, answer, caplog, revealed):
         json.dumps(answer),
         repr(answer),
         repr(vars(secret)),
-        str(pickle.loads(pickle.dumps(answer))),  # noqa: S301
+        str(pickle.loads(pickle.dumps(answer))),
         str(copy.deepcopy(answer)),
         secret.encode().decode(),
         caplog.text,
