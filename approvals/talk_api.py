@@ -133,9 +133,9 @@ class Attachments(Call, ListAPIView[Attachment]):
     @described(
         "attach_to_request",
         "Attach a file",
-        about="As `multipart/form-data` with one `file`, or as JSON with its content in base64. What it is, is found "
+        about="As JSON with its content in base64, or as `multipart/form-data` with one `file`. What it is, is found "
         "in its bytes. 200 if it was there already.",
-        asks={"application/json": AttachIn, "multipart/form-data": shown.FILE_IN_PARTS},
+        asks=AttachIn,
         example=shown.ATTACHING,
         answers={201: AttachmentOut, 200: AttachmentOut},
         shows=shown.ATTACHMENT,

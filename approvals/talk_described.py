@@ -19,11 +19,6 @@ ATTACHMENT = {
     "href": "/hitl/requests/har_3f9c0a7be412/attachments/7",
 }
 ATTACHING = {"name": "notes.txt", "content": "VGhlIGludm9pY2UgaXMgb3Vycy4="}
-FILE_IN_PARTS = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {"file": {"type": "string", "format": "binary"}},
-}
 FILE = {"type": "string", "format": "binary", "description": "The file as it was attached, for saving."}
 DRAFT = {
     "outcome": "PASS",

@@ -13,6 +13,8 @@ from django.conf import settings
 from django.urls import URLPattern, get_resolver
 
 from approvals import api as approvals
+from approvals import secret_api as secrets
+from approvals import talk_api as talk
 from config import api as envelope
 from config.errors import Refused
 from config.middleware import API_PREFIXES
@@ -108,6 +110,11 @@ BODIES = {
     "POST /hitl/requests/{id}/claim": approvals.ClaimIn,
     "POST /hitl/requests/{id}/fulfill": approvals.FulfillIn,
     "POST /hitl/requests/{id}/reject": approvals.RejectIn,
+    "POST /hitl/requests/{id}/comment": talk.CommentIn,
+    "POST /hitl/requests/{id}/attachments": talk.AttachIn,
+    "POST /hitl/requests/{id}/draft": talk.DraftIn,
+    "POST /hitl/requests/{id}/unwrap": secrets.UnwrapIn,
+    "POST /hitl/requests/{id}/replace-secret": secrets.ReplaceIn,
     "POST /acts/playbooks/{id}/versions/{n}/retire": playbooks.RetireIn,
     "POST /acts/rulesets": rules.RuleSetIn,
     "POST /acts/rulesets/{id}/versions": rules.RulesIn,
@@ -136,10 +143,10 @@ def test_it_names_every_field_of_an_answer(name, shown):
 
 def test_each_body_there_is_stands_here():
     """A body added to a room and not to `BODIES` would go unchecked."""
-    known = set(BODIES.values()) | {playbooks.CloneIn}
+    known = set(BODIES.values()) | {playbooks.CloneIn, approvals.OptionIn}
     found = {
         kind
-        for room in (runs, approvals, playbooks, rules)
+        for room in (runs, approvals, talk, secrets, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }

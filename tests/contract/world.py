@@ -18,8 +18,9 @@ from accounts.models import ApiKey, User
 from accounts.services import revoke_key
 from approvals.asking import create_request
 from approvals.claiming import claim_request
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, Attachment
 from approvals.services import decide
+from approvals.talk import attach
 from audit.services import SYSTEM
 from config import clock
 from playbooks import rule_services
@@ -37,6 +38,7 @@ from tests.factories import PERMIT, claimed, founder, published, started, steps
 from tests.people import BACKEND, agent, key_of, person, service
 
 CANARY = "canary-7d1f"  # stands in all case data; whoever may not see a run never reads it
+FILE = f"notes of {CANARY}".encode()
 CONNECTOR_HOST = "bank.example.org"
 LIAISON_ROLE = "human:police_liaison"
 PERMIT_WITH_FORM = {
@@ -67,6 +69,8 @@ class World:
     asked: ActionRequest  # of a human step, open
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
+    secret: ActionRequest  # asked by the agent outside any run, answered by the liaison: its secret waits to be fetched
+    attached: Attachment  # to `asked`, by the agent
     incident: Task  # waits for an operator
     signalled: Run  # waits for a signal
     connector: Connector
@@ -131,6 +135,8 @@ def build() -> World:
         asked=asked,
         claimed=claimed_,
         decided=decided,
+        secret=_secret(users["agent"], users["liaison"]),
+        attached=attach(request_id=asked.pk, actor=users["agent"], name=f"{CANARY}.txt", content=FILE)[0],
         incident=incident,
         signalled=started(PAID, payload={"name": CANARY}),
         connector=connectors[0],
@@ -186,6 +192,12 @@ def _with_key(user: User, lifetime: timedelta = timedelta(days=1)) -> tuple[Clie
 
 
 # What has happened ----------------------------------------------------------------------------------------
+
+
+def _secret(by: User, giver: User) -> ActionRequest:
+    """A question outside any run whose answer is a secret."""
+    asked = create_request(actor=by, role=LIAISON_ROLE, title=f"The key {CANARY}", request_type="api_key")
+    return decide(request_id=asked.pk, actor=giver, outcome="PASS", response_data={"api_key": f"sk_{CANARY}"})
 
 
 def _asked(by: User) -> ActionRequest:
