@@ -158,7 +158,8 @@ def typed_answer(asked: ActionRequest, sent: QueryDict, *, prefix: str) -> dict[
     """What was typed into the request's own fields, unjudged, by the names that the answer will have; no secrets."""
     if asked.form is None:
         return {}
-    form, found = form_class(asked.form)(prefix=prefix), {}
+    form = form_class(asked.form)(prefix=prefix)
+    found: dict[str, Any] = {}
     for control in form.controls():
         typed = control.field.widget.value_from_datadict(sent, {}, form.add_prefix(control.name))
         if not control.path or typed in (None, "", [], False) or isinstance(control.field.widget, SECRET_WIDGETS):

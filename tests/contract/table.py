@@ -15,7 +15,6 @@ from typing import Any
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group
 from django.db.models import Model
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django_q.models import Schedule
 
 from accounts.models import ApiKey, User
@@ -467,11 +466,13 @@ PAGES = [
         row(rf"{_DECIDE}{act}/\Z", Act("POST", ("liaison",), sent), at=deciding(asked, act))
         for act, asked, sent in (
             ("comment", "asked", {"comment": "Is it open?"}),
-            ("attach", "asked", lambda world, caller: {"file": SimpleUploadedFile("notes.txt", b"more notes")}),
             ("draft", "asked", {"reason": "So far"}),
             ("secret", "secret", {"revoke": "1"}),
         )
     ),
+    row(
+        rf"{_DECIDE}attach/\Z", at=deciding("asked", "attach")
+    ),  # a file is sent in parts: tests/approvals/test_talk.py
     row("admin/^<app_label>/$", at="/admin/runs/"),
 ]
 
