@@ -25,6 +25,7 @@ MANAGES = {
     "playbooks.publish",
     "playbooks.manage_connectors",
     "playbooks.govern",
+    "approvals.manage_policies",
     "runs.start",
     "runs.control",
     "accounts.manage",

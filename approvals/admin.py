@@ -23,7 +23,7 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import columns, inbox, talk_views
+from approvals import columns, inbox, policy_admin, request_pages, standing_admin, talk_views  # noqa: F401  registers the pages of policies and rules
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
@@ -169,18 +169,17 @@ class ActionRequestAdmin(EvidenceAdmin):
 
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(strict_csp(decision_page))
-        here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/"
-        acts = {"comment": talk_views.comment, "attach": talk_views.attach, "draft": talk_views.draft}
-        acts["secret"] = talk_views.secret
+        here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/\Z"
+        decide = re_path(here, page, name="approvals_actionrequest_decide")
         around = [
             re_path(
-                rf"{here}{name}/\Z",
+                rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/{name}/\Z",
                 self.admin_site.admin_view(strict_csp(view)),
                 name=f"approvals_actionrequest_{name}",
             )
-            for name, view in acts.items()
+            for name, view in talk_views.ACTS.items()
         ]
-        return [re_path(rf"{here}\Z", page, name="approvals_actionrequest_decide"), *around, *super().get_urls()]
+        return [decide, *around, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

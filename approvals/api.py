@@ -15,9 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.calls import Call
-from approvals import asking, claiming, reading, services
+from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
-from approvals.models import ActionRequest, RequestState, RequestType, Severity
+from approvals.models import ActionRequest, Decided, RequestState, RequestType, Severity
 from approvals.secrets import secret_fields
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
@@ -26,6 +26,10 @@ from config.openapi import described, listed
 from runs.api import WAIT_HEADER, HumanRoleField, WaitField
 from runs.models import Priority
 
+DECIDING = (
+    *("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired", "request_expired"),
+    "step_up_required",
+)
 PRIORITIES = [name.lower() for name in Priority.names]
 
 
@@ -48,6 +52,19 @@ class CreateIn(serializers.Serializer[Any]):
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
     role = HumanRoleField()
+    policy = serializers.DictField(required=False, default=None, allow_null=True)
+
+
+class ReviseIn(serializers.Serializer[Any]):
+    """What shall be asked instead; what is left out stays."""
+
+    title = TextField(required=False, max_length=200)
+    description = TextField(required=False, allow_blank=True, max_length=20_000)
+    context = serializers.DictField(required=False)  # type: ignore[assignment]  # not DRF's attribute
+    payload = serializers.DictField(required=False)
+    input = serializers.DictField(required=False)
+    reason = TextField(required=False, default="", allow_blank=True, max_length=10_000)
+    revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
 
 
 class WaitIn(serializers.Serializer[Any]):
@@ -58,6 +75,9 @@ class FulfillIn(serializers.Serializer[Any]):
     response_data = serializers.DictField(required=False, default=dict)
     notes = TextField(required=False, default="", allow_blank=True, max_length=10_000)
     outcome = TextField(required=False, default=services.APPROVE, max_length=64)
+    reason_code = TextField(required=False, default="", allow_blank=True, max_length=64)
+    constraints = serializers.DictField(required=False, default=None, allow_null=True)
+    emergency = serializers.BooleanField(required=False, default=False)
     fulfilled_by = TextField(required=False, default="", allow_blank=True, max_length=150)
     revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
     token = TextField(required=False, default="", allow_blank=True, max_length=100)  # of a claim
@@ -65,6 +85,7 @@ class FulfillIn(serializers.Serializer[Any]):
 
 class RejectIn(serializers.Serializer[Any]):
     reason = TextField(required=False, default="", allow_blank=True, max_length=10_000)
+    reason_code = TextField(required=False, default="", allow_blank=True, max_length=64)
     rejected_by = TextField(required=False, default="", allow_blank=True, max_length=150)
     revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
     token = TextField(required=False, default="", allow_blank=True, max_length=100)  # of a claim
@@ -83,10 +104,14 @@ class RequestOut(serializers.Serializer[Any]):
     context = serializers.SerializerMethodField()  # type: ignore[assignment]  # the same
     role = serializers.CharField()
     options = serializers.SerializerMethodField()
+    action = serializers.SerializerMethodField()
+    policy = serializers.SerializerMethodField()
+    stage = serializers.IntegerField()
     revision = serializers.IntegerField()
     digest = serializers.CharField()
     status = serializers.ChoiceField(source="state", choices=RequestState.choices)
     outcome = serializers.CharField()
+    decided_how = serializers.ChoiceField(choices=[("", ""), *Decided.choices])
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     due_at = serializers.DateTimeField(allow_null=True)
@@ -97,6 +122,9 @@ class RequestOut(serializers.Serializer[Any]):
     secret_fields = serializers.SerializerMethodField()
     notes = serializers.CharField()
     rejection_reason = serializers.CharField()
+    reason_code = serializers.CharField()
+    constraints = serializers.SerializerMethodField()
+    exchange = serializers.SerializerMethodField()
     workflow_id = serializers.CharField()
     run_id = serializers.IntegerField(allow_null=True)
     task_id = serializers.IntegerField(allow_null=True)
@@ -115,6 +143,22 @@ class RequestOut(serializers.Serializer[Any]):
     @extend_schema_field(shown.ANYTHING)
     def get_context(self, request: ActionRequest) -> Any:
         return request.asked.get("context", request.asked)
+
+    @extend_schema_field(shown.MAYBE_OBJECT)
+    def get_action(self, request: ActionRequest) -> Any:
+        return request.action
+
+    @extend_schema_field(shown.OBJECT)
+    def get_policy(self, request: ActionRequest) -> Any:
+        return request.policy
+
+    @extend_schema_field(shown.MAYBE_OBJECT)
+    def get_constraints(self, request: ActionRequest) -> Any:
+        return request.constraints
+
+    @extend_schema_field(shown.EXCHANGE)
+    def get_exchange(self, request: ActionRequest) -> Any:
+        return request.exchange
 
     @extend_schema_field(shown.ANSWER)
     def get_response_data(self, request: ActionRequest) -> Any:
@@ -182,6 +226,7 @@ class Requests(Call, ListAPIView[ActionRequest]):
         example=shown.CREATE,
         answers={201: RequestOut},
         shows=shown.REQUEST,
+        refuses=("invalid_policy",),
     )
     def post(self, request: Request) -> Response:
         given = validated(CreateIn, request.data)
@@ -191,8 +236,24 @@ class Requests(Call, ListAPIView[ActionRequest]):
         return Response(RequestOut(one_visible(request, made.pk)).data, status=201)
 
 
-class OneRequest(Call):
-    """GET /hitl/requests/{id}. With `?wait=` the answer comes once it is closed, or after so many seconds."""
+class RequestCall(Call):
+    """A call on one request, which may be held against its ETag."""
+
+    limit_scope = "decide"
+
+    def etag_now(self, **named: Any) -> str | None:
+        return reading.locked(named["request_id"], self.actor).etag
+
+    def told(self, request_id: str) -> Response:
+        """The request as it is now."""
+        return Response(RequestOut(one_visible(self.request, request_id)).data)
+
+
+class OneRequest(RequestCall):
+    """GET /hitl/requests/{id}. With `?wait=` the answer comes once it is closed, or after so many seconds.
+
+    PATCH: ask something else instead, as a new revision; votes on what was asked before count no more.
+    """
 
     @described(
         "get_request",
@@ -208,14 +269,20 @@ class OneRequest(Call):
         headers = {"ETag": found.etag, **({WAIT_HEADER: str(wait)} if wait and found.is_open else {})}
         return Response(RequestOut(found).data, headers=headers)
 
-
-class RequestCall(Call):
-    """A call on one request, which may be held against its ETag."""
-
-    limit_scope = "decide"
-
-    def etag_now(self, **named: Any) -> str | None:
-        return reading.locked(named["request_id"], self.actor).etag
+    @described(
+        "revise_request",
+        "Ask something else instead",
+        asks=ReviseIn,
+        example=shown.REVISE,
+        answers={200: RequestOut},
+        shows=shown.REVISED,
+        refuses=("forbidden", "wrong_state", "already_decided"),
+    )
+    def patch(self, request: Request, request_id: str) -> Response:
+        given = validated(ReviseIn, request.data)
+        about = {"reason": given.pop("reason"), "revision": given.pop("revision")}
+        revising.revise_request(request_id=request_id, actor=self.actor, changes=given, **about)
+        return self.told(request_id)
 
 
 class Fulfill(RequestCall):
@@ -228,7 +295,7 @@ class Fulfill(RequestCall):
         example=shown.FULFILL,
         answers={200: RequestOut},
         shows=shown.FULFILLED,
-        refuses=("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired"),
+        refuses=DECIDING,
     )
     def post(self, request: Request, request_id: str) -> Response:
         given = validated(FulfillIn, request.data)
@@ -237,7 +304,10 @@ class Fulfill(RequestCall):
             actor=self.actor,
             outcome=given["outcome"],
             reason=given["notes"],
+            reason_code=given["reason_code"],
             response_data=given["response_data"],
+            constraints=given["constraints"],
+            emergency=given["emergency"],
             revision=given["revision"],
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
@@ -314,7 +384,7 @@ class Reject(RequestCall):
         example=shown.REJECT,
         answers={200: RequestOut},
         shows=shown.REJECTED,
-        refuses=("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired"),
+        refuses=DECIDING,
     )
     def post(self, request: Request, request_id: str) -> Response:
         given = validated(RejectIn, request.data)
@@ -323,6 +393,7 @@ class Reject(RequestCall):
             actor=self.actor,
             outcome=services.REJECT,
             reason=given["reason"],
+            reason_code=given["reason_code"],
             revision=given["revision"],
             token=given["token"],
             claimed_decider=given["rejected_by"],

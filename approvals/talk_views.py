@@ -104,3 +104,6 @@ def _replacements(request: HttpRequest, asked: ActionRequest) -> dict[str, Any]:
         sentences = [f"{label}: {sentence}" for _, label, sentence in filled.faults]
         raise Invalid(" ".join(sentences), errors=[Problem("response_data", sentence) for sentence in sentences])
     return dict(filled.payload)
+
+
+ACTS = {"comment": comment, "attach": attach, "draft": draft, "secret": secret}  # by their part of the address

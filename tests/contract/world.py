@@ -19,6 +19,7 @@ from accounts.services import revoke_key
 from approvals.asking import create_request
 from approvals.claiming import claim_request
 from approvals.models import ActionRequest, Attachment
+from approvals.revising import request_info
 from approvals.services import decide
 from approvals.talk import attach
 from audit.services import SYSTEM
@@ -71,6 +72,7 @@ class World:
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
     secret: ActionRequest  # asked by the agent outside any run, answered by the liaison: its secret waits to be fetched
     attached: Attachment  # to `asked`, by the agent
+    wondered: ActionRequest  # of the agent, outside any run: the liaison has asked something back
     incident: Task  # waits for an operator
     signalled: Run  # waits for a signal
     connector: Connector
@@ -122,7 +124,10 @@ def build() -> World:
     _rules()
     connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
     disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
-    create_request(actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY})
+    wondered = create_request(
+        actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY}
+    )
+    request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed
         started(PERMIT_WITH_FORM, payload={"name": CANARY})
@@ -137,6 +142,7 @@ def build() -> World:
         decided=decided,
         secret=_secret(users["agent"], users["liaison"]),
         attached=attach(request_id=asked.pk, actor=users["agent"], name=f"{CANARY}.txt", content=FILE)[0],
+        wondered=wondered,
         incident=incident,
         signalled=started(PAID, payload={"name": CANARY}),
         connector=connectors[0],
