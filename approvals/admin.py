@@ -27,6 +27,8 @@ from approvals import columns, inbox, policy_admin, request_pages, standing_admi
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.receipt_admin import ReceiptAdmin as ReceiptAdmin  # registers itself, and the keys
+from approvals.receipt_views import undo_page
 from approvals.views import decision_page
 from audit.shown import as_text, made_visible
 from config import clock
@@ -170,7 +172,12 @@ class ActionRequestAdmin(EvidenceAdmin):
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(strict_csp(decision_page))
         here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/\Z"
-        decide = re_path(here, page, name="approvals_actionrequest_decide")
+        undo = self.admin_site.admin_view(strict_csp(undo_page))
+        there = rf"^(?P<request_id>{REQUEST_ID.pattern})/undo/\Z"
+        own = [
+            re_path(here, page, name="approvals_actionrequest_decide"),
+            re_path(there, undo, name="approvals_actionrequest_undo"),
+        ]
         around = [
             re_path(
                 rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/{name}/\Z",
@@ -179,7 +186,7 @@ class ActionRequestAdmin(EvidenceAdmin):
             )
             for name, view in talk_views.ACTS.items()
         ]
-        return [decide, *around, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
+        return [*own, *around, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

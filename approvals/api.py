@@ -31,6 +31,8 @@ DECIDING = (
     "step_up_required",
 )
 PRIORITIES = [name.lower() for name in Priority.names]
+PROPOSAL = ("playbook", "version", "payload", "call", "input", "executor")
+EXECUTORS = [("engine", "this installation does it"), ("caller", "whoever asks does it")]
 
 
 class OptionIn(serializers.Serializer[Any]):
@@ -52,6 +54,12 @@ class CreateIn(serializers.Serializer[Any]):
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
     role = HumanRoleField()
+    playbook = TextField(required=False, default="", allow_blank=True, max_length=100)
+    version = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=10**9 - 1)
+    payload = serializers.DictField(required=False, default=dict)
+    call = TextField(required=False, default="", allow_blank=True, max_length=200)
+    input = serializers.DictField(required=False, default=dict)
+    executor = serializers.ChoiceField(required=False, default="", allow_blank=True, choices=EXECUTORS)
     policy = serializers.DictField(required=False, default=None, allow_null=True)
 
 
@@ -128,6 +136,7 @@ class RequestOut(serializers.Serializer[Any]):
     workflow_id = serializers.CharField()
     run_id = serializers.IntegerField(allow_null=True)
     task_id = serializers.IntegerField(allow_null=True)
+    supersedes = serializers.CharField(source="supersedes_id", allow_null=True)
 
     def get_priority(self, request: ActionRequest) -> str:
         return Priority(request.priority).name.lower()
@@ -200,7 +209,7 @@ def _requests(request: Request) -> QuerySet[ActionRequest]:
     return ActionRequest.objects.visible_to(request.user).select_related("requester", "decided_by")
 
 
-def one_visible(request: Request, request_id: str) -> ActionRequest:
+def one_request(request: Request, request_id: str) -> ActionRequest:
     found = _requests(request).filter(pk=request_id).first()
     if found is None:
         raise NotFound(f"There is no request {request_id}, or you may not see it.")
@@ -232,8 +241,11 @@ class Requests(Call, ListAPIView[ActionRequest]):
         given = validated(CreateIn, request.data)
         given["priority"] = Priority[given["priority"].upper()]
         given.setdefault("role", settings.REVIEW_ROLE)
-        made = asking.create_request(actor=self.actor, **given)
-        return Response(RequestOut(one_visible(request, made.pk)).data, status=201)
+        proposal = {name: given.pop(name) for name in PROPOSAL}
+        made = asking.create_request(actor=self.actor, proposal=proposal, **given)
+        if made.standing_rule_id is not None and made.action is not None:
+            services.answer_by_rule(request_id=made.pk)  # here, where a receipt can be signed
+        return Response(RequestOut(one_request(request, made.pk)).data, status=201)
 
 
 class RequestCall(Call):
@@ -246,7 +258,7 @@ class RequestCall(Call):
 
     def told(self, request_id: str) -> Response:
         """The request as it is now."""
-        return Response(RequestOut(one_visible(self.request, request_id)).data)
+        return Response(RequestOut(one_request(self.request, request_id)).data)
 
 
 class OneRequest(RequestCall):
@@ -265,7 +277,7 @@ class OneRequest(RequestCall):
     )
     def get(self, request: Request, request_id: str) -> Response:
         wait = validated(WaitIn, request.query_params.dict())["wait"]
-        found = one_visible(request, request_id)
+        found = one_request(request, request_id)
         headers = {"ETag": found.etag, **({WAIT_HEADER: str(wait)} if wait and found.is_open else {})}
         return Response(RequestOut(found).data, headers=headers)
 
@@ -312,7 +324,7 @@ class Fulfill(RequestCall):
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
         )
-        return Response(RequestOut(one_visible(request, request_id)).data)
+        return Response(RequestOut(one_request(request, request_id)).data)
 
 
 class ClaimIn(serializers.Serializer[Any]):
@@ -351,7 +363,7 @@ class Claim(RequestCall):
             {
                 "token": token,
                 "expires_at": until,
-                "request": RequestOut(one_visible(request, request_id)).data,
+                "request": RequestOut(one_request(request, request_id)).data,
             }
         )
 
@@ -371,7 +383,7 @@ class Release(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         validated(NothingIn, request.data)
         claiming.release_request(request_id=request_id, actor=self.actor)
-        return Response(RequestOut(one_visible(request, request_id)).data)
+        return Response(RequestOut(one_request(request, request_id)).data)
 
 
 class Reject(RequestCall):
@@ -398,4 +410,4 @@ class Reject(RequestCall):
             token=given["token"],
             claimed_decider=given["rejected_by"],
         )
-        return Response(RequestOut(one_visible(request, request_id)).data)
+        return Response(RequestOut(one_request(request, request_id)).data)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.apps import AppConfig
 from django.db.models import Q
+from django.db.models.signals import post_migrate
 
 
 class ApprovalsConfig(AppConfig):
@@ -11,16 +12,20 @@ class ApprovalsConfig(AppConfig):
             approvers,
             asking,
             claiming,
+            holding,
             notify,
             policy_document,
+            receipt_alerts,
             secret_services,
             services,
+            signing,
+            spending,
             standing,
             talk,
             timers,
             triggers,
         )
-        from approvals.models import ActionRequest, Draft, Secret, StandingRule
+        from approvals.models import ActionRequest, Draft, Receipt, Secret, StandingRule
         from audit import visibility
         from audit.triggers import declare
         from playbooks import policies
@@ -33,6 +38,8 @@ class ApprovalsConfig(AppConfig):
             renews=claiming.renew_human_task,
             asks=asking.ask_in_mid_task,
             closes=services.close_requests,
+            resumes=spending.resume,
+            lapses=spending.let_lapse,
         )
         performers.register("human", human)
         policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
@@ -41,5 +48,9 @@ class ApprovalsConfig(AppConfig):
         due.register_sweep(standing.expire_rules, StandingRule)
         due.register_sweep(secret_services.look_at_secrets, Secret)
         due.register_sweep(talk.look_at_drafts, Draft)
+        due.register_source("receipt_alert", receipt_alerts.mails())
+        due.register_sweep(holding.look_at_receipts, Receipt)
+        performers.check_before_call(spending.check_call)
+        post_migrate.connect(signing.register_after_migrate, sender=self, dispatch_uid="approvals.signing_key")
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))

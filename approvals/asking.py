@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
-from approvals import policies, policy_document, rights, standing
+from approvals import policies, policy_document, proposals, rights, standing
 from approvals.answers import form_of, options_of
 from approvals.binding import what_is_asked
 from approvals.models import ActionRequest, Asked, Notification, RequestType, Severity
@@ -129,12 +129,14 @@ def create_request(
     agent_id: str = "",
     workflow_id: str = "",
     policy: Mapping[str, Any] | None = None,
+    proposal: Mapping[str, Any] | None = None,
 ) -> ActionRequest:
     """An agent asks a human, outside any step; `policy` says who decides, if not one member of the role.
 
     What is to be answered: `required_fields` ({name: description}), or a `form` (JSON Schema); `options` are outcomes.
-    Raises Forbidden; SecretNotSupported; and Invalid for a role that people do not hold, and for what is no policy,
-    form or option.
+    `proposal` is what an approval permits (`approvals/proposals.py`). Raises Forbidden; SecretNotSupported; and Invalid
+    for a role that people do not hold, for what is no policy, form or option, and for what could not be done if it were
+    approved.
     """
     if agent_id and agent_id != actor.get_username():
         raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
@@ -142,6 +144,7 @@ def create_request(
         raise Forbidden("Asking is for agents, programs, and people who work in a role or may start runs.")
     _refuse_role_of_machines(role)
     declared = _judged(policy)
+    action = proposals.checked(actor, proposal or {})
     at = clock.now()
     request = ActionRequest(
         requester=actor,
@@ -153,6 +156,7 @@ def create_request(
         severity=severity,
         required_fields=dict(required_fields or {}),
         asked={"context": dict(context or {})},
+        action=action,
         form=form_of(request_type, required_fields or {}, form),
         options=options_of(options),
         workflow_id=workflow_id,

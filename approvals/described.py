@@ -100,6 +100,7 @@ REQUEST: dict[str, Any] = {
     "workflow_id": "licence-renewal-42",
     "run_id": None,
     "task_id": None,
+    "supersedes": None,
 }
 FULFILL = {"response_data": {"cost_centre": "4711"}, "notes": "The budget has room.", "revision": 1}
 FULFILLED = {

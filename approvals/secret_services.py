@@ -18,7 +18,7 @@ from django.db import transaction
 from accounts.models import User
 from approvals.answers import answer_problems
 from approvals.keyring import Damaged, KeyMissing, ring
-from approvals.models import ActionRequest, RequestState, Secret, SecretState
+from approvals.models import ActionRequest, Receipt, ReceiptState, RequestState, Secret, SecretState
 from approvals.reading import locked
 from approvals.secrets import SecretNotSupported, names_secret_of, sealed_row
 from audit import actions
@@ -110,6 +110,10 @@ def _held(request: ActionRequest, at: datetime) -> list[Secret]:
     """Those that may be handed out now. Raises WrongState, SecretGone."""
     if request.is_open:
         raise WrongState("Nobody has answered this request yet.", subject=request)
+    if Receipt.objects.filter(request=request.pk, state=ReceiptState.HELD).exists():
+        raise WrongState(
+            "The answer is held back, and can still be undone. Come again when it takes effect.", subject=request
+        )
     rows = list(Secret.objects.select_for_update(of=("self",)).filter(request=request.pk).order_by("id"))
     if not rows:
         raise WrongState("There is no secret in what was answered.", subject=request)

@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from accounts.calls import Call
 from approvals import talk
 from approvals import talk_described as shown
-from approvals.api import RequestCall, one_visible
+from approvals.api import RequestCall, one_request
 from approvals.attachments import download_name
 from approvals.models import Attachment, Comment
 from config.api import StrictJSONParser, TextField, validated
@@ -59,7 +59,7 @@ class Comments(Call, ListAPIView[Comment]):
     pagination_class = OldestFirst
 
     def get_queryset(self) -> QuerySet[Comment]:
-        return talk.comments_for(one_visible(self.request, self.kwargs["request_id"]), self.actor)
+        return talk.comments_for(one_request(self.request, self.kwargs["request_id"]), self.actor)
 
     @described(
         "comment_request",
@@ -128,7 +128,7 @@ class Attachments(Call, ListAPIView[Attachment]):
     repeatable = False  # a file sent twice is one attachment, with or without a key
 
     def get_queryset(self) -> QuerySet[Attachment]:
-        return talk.attachments_of(one_visible(self.request, self.kwargs["request_id"]))
+        return talk.attachments_of(one_request(self.request, self.kwargs["request_id"]))
 
     @described(
         "attach_to_request",
@@ -175,7 +175,7 @@ class OneAttachment(Call):
         refuses=("attachment_damaged",),
     )
     def get(self, request: Request, request_id: str, attachment_id: str) -> HttpResponse:
-        return download(talk.attachment(request=one_visible(request, request_id), number=int(attachment_id)))
+        return download(talk.attachment(request=one_request(request, request_id), number=int(attachment_id)))
 
 
 def download(attachment: Attachment) -> HttpResponse:
@@ -225,7 +225,7 @@ class OwnDraft(RequestCall):
         shows=shown.DRAFT,
     )
     def get(self, request: Request, request_id: str) -> Response:
-        found = talk.draft_of(one_visible(request, request_id), self.actor)
+        found = talk.draft_of(one_request(request, request_id), self.actor)
         if found is None:
             raise NotFound(f"You have no draft on {request_id}.")
         return Response(DraftOut(found).data)

@@ -35,6 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Policies", "how_to_vote", "approvals.policy"),
             Entry("Standing rules", "fast_forward", "approvals.standingrule"),
             Entry("Connectors", "cable", "playbooks.connector"),
+            Entry("Receipts", "verified", "approvals.receipt"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),
     ),

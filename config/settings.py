@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import secrets
+import sys
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -159,6 +160,11 @@ if not _ring and EMBEDDED:
     _ring = _embedded_secret(VAR_DIR / "secrets_keys", 32)
 SECRETS_KEYS = _keys("SECRETS_KEYS", _ring)
 SECRET_TTL_SECONDS = _number("HMS_ACT_SECRET_TTL", 24 * 3600, low=60, high=30 * 24 * 3600)
+# Signs receipts of approvals (approvals/signing.py). People decide in web processes; whoever carries out what they
+# approved must not be able to sign, so a worker does not even read the key where it was given one.
+SIGNS_RECEIPTS = sys.argv[1:2] not in (["worker"], ["qcluster"], ["tick"])
+RECEIPT_SIGNING_KEY = _text("RECEIPT_SIGNING_KEY") if SIGNS_RECEIPTS else ""
+RECEIPT_KEY_FILE = VAR_DIR / "receipt_signing_key"  # of an embedded installation, made when it is first needed
 
 SITE_ROOT = _text("SITE_ROOT", "http://localhost:8000").rstrip("/")
 _site = urlsplit(SITE_ROOT)

@@ -17,6 +17,7 @@ from hms_act.errors import (
     NotFound,
     Problem,
     RateLimited,
+    ReceiptRefused,
     SecretGone,
     ServerError,
     StaleRevision,
@@ -25,6 +26,7 @@ from hms_act.errors import (
 )
 from hms_act.orchestrator import Orchestrator, Result, TaskResult
 from hms_act.playbook import Playbook, Step
+from hms_act.receipts import Forged, Receipt
 from hms_act.retry import Retry
 from hms_act.secrets import Secret
 from hms_act.shortcuts import complete_task, next_task, run_playbook
@@ -40,6 +42,7 @@ __all__ = [
     "Conflict",
     "FieldError",
     "Forbidden",
+    "Forged",
     "HmsActError",
     "IdempotencyInFlight",
     "Invalid",
@@ -52,6 +55,8 @@ __all__ = [
     "Playbook",
     "Problem",
     "RateLimited",
+    "Receipt",
+    "ReceiptRefused",
     "Request",
     "Result",
     "Retry",

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from uuid import uuid4
 
 from hms_act.answers import Json, Lease, Request, Run, StoredPlaybook, Task, Version
+from hms_act.receipts import Receipt
 from hms_act.retry import Retry
 from hms_act.talk import Talk
 from hms_act.transport import Answer, Call, Tokens, Transport
@@ -332,12 +333,15 @@ class Client(Talk):
         context: Json | None = None,
         agent_id: str | None = None,
         workflow_id: str | None = None,
+        proposal: Json | None = None,
         idempotency_key: str | None = None,
     ) -> Request:
         """Ask people for something. `agent_id` is who asks, where that is not the caller itself.
 
         The answer is asked for by `required_fields` (name → description) or by a `form`, which is JSON Schema;
         `options` are outcomes to choose from: `{"key", "label", "ends"}`, `ends` being "fail" on one that rejects.
+        `proposal` is what an approval permits: `{"playbook", "version"?, "payload"}`, or
+        `{"call", "input", "executor"?}`.
         """
         body = {
             "request_type": request_type,
@@ -347,6 +351,7 @@ class Client(Talk):
             "priority": priority,
             "context": context or {},
             **_given(agent_id=agent_id, workflow_id=workflow_id, form=form, options=list(options) or None),
+            **(proposal or {}),
         }
         return self._change("POST", "/hitl/requests", body, key=idempotency_key).parsed(Request.from_answer)
 
@@ -378,6 +383,44 @@ class Client(Talk):
         body = {"reason": reason, **bond}
         path = _path("hitl", "requests", request_id, "reject")
         return self._change("POST", path, body, if_match=if_match).parsed(Request.from_answer)
+
+    # --- receipts of approvals
+
+    def receipt(self, request: str | Request) -> Receipt:
+        """What an approval permits, signed. Raises NotFound where nothing was approved."""
+        return self._get(_path("hitl", "requests", _id(request), "receipt")).parsed(Receipt.from_answer)
+
+    def receipt_keys(self) -> dict[str, str]:
+        """The public keys that prove receipts, by id, for `Receipt.verify`; without those that are trusted no more."""
+        said = self._get("/hitl/receipt-keys").parsed(dict)
+        return {key["id"]: key["public_key"] for key in said["keys"] if key["distrusted_at"] is None}
+
+    def spend(
+        self,
+        request: str | Request,
+        *,
+        call: str = "",
+        input: Json | None = None,
+        idempotency_key: str | None = None,
+    ) -> Receipt:
+        """Use an approval for what you are about to do, and do it only if this returns.
+
+        Raises ReceiptRefused, by whose `code` you know why: action_mismatch, receipt_spent, receipt_expired,
+        receipt_held, receipt_revoked, receipt_untrusted.
+        """
+        path = _path("hitl", "requests", _id(request), "spend")
+        body = {**_told(call=call), **_given(input=input)}
+        return self._change("POST", path, body, key=idempotency_key).parsed(Receipt.from_answer)
+
+    def revoke_receipt(self, request: str | Request, *, reason: str) -> Receipt:
+        """Take back an approval that nobody has used. Raises Conflict if somebody has."""
+        path = _path("hitl", "requests", _id(request), "revoke")
+        return self._change("POST", path, {"reason": reason}).parsed(Receipt.from_answer)
+
+    def undo(self, request: str | Request, *, reason: str = "") -> Request:
+        """Undo an approval that is held: the request that asks the same again. Raises Conflict (`too_late_to_undo`)."""
+        path = _path("hitl", "requests", _id(request), "undo")
+        return self._change("POST", path, _told(reason=reason)).parsed(Request.from_answer)
 
     # --- how it is said
 
@@ -494,6 +537,10 @@ def _number(named: int | Run | Task) -> int:
 def _etag(named: int | Run | Task) -> str:
     """What it was when it was read; "" where only its number is known."""
     return "" if isinstance(named, int) else named.etag
+
+
+def _id(named: str | Request) -> str:
+    return named if isinstance(named, str) else named.id
 
 
 def _as_read(request: str | Request, revision: int | None, if_match: str) -> tuple[str, dict[str, Any], str]:

@@ -157,6 +157,10 @@ class SecretGone(HmsActError):
     """The secret does not exist any more: it was fetched, revoked, or not fetched in time. Ask for it again."""
 
 
+class ReceiptRefused(Conflict):
+    """The approval cannot be used for this: do not do it. `code` says why."""
+
+
 class IdempotencyInFlight(Conflict):
     """The first sending of this very call is still being worked on."""
 
@@ -214,6 +218,17 @@ TYPE_OF_CODE: dict[str, type[HmsActError]] = {
     "secret_gone": SecretGone,
     "idempotency_in_flight": IdempotencyInFlight,
     "rate_limited": RateLimited,
+    **dict.fromkeys(
+        (
+            "action_mismatch",
+            "receipt_spent",
+            "receipt_expired",
+            "receipt_held",
+            "receipt_revoked",
+            "receipt_untrusted",
+        ),
+        ReceiptRefused,
+    ),
 }
 TYPE_OF_STATUS: dict[int, type[HmsActError]] = {
     401: NotAuthenticated,

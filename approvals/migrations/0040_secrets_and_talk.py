@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0005_decided_how'),
+        ('approvals', '0010_receipts'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

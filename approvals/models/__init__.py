@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and votes; policies and standing rules; messages; secrets; talk. One file for each subject."""
+"""Requests and votes; policies and standing rules; messages; receipts; secrets; talk. One file for each subject."""
 
 from approvals.models.messages import Notification
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
+from approvals.models.receipts import (
+    OPEN_RECEIPTS,
+    Receipt,
+    ReceiptAlert,
+    ReceiptState,
+    SigningKey,
+    Spending,
+)
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
@@ -24,6 +32,7 @@ from approvals.models.talk import Attachment, Comment, Draft
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
     "Asked",
@@ -34,6 +43,9 @@ __all__ = [
     "Notification",
     "Policy",
     "PolicyVersion",
+    "Receipt",
+    "ReceiptAlert",
+    "ReceiptState",
     "RequestQuerySet",
     "RequestState",
     "RequestType",
@@ -42,6 +54,8 @@ __all__ = [
     "Secret",
     "SecretState",
     "Severity",
+    "SigningKey",
+    "Spending",
     "StandingRule",
     "Vote",
     "new_request_id",

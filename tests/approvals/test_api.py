@@ -59,6 +59,7 @@ REQUEST = OF_THE_FIELD | {
     "expires_at",
     "run_id",
     "task_id",
+    "supersedes",
 }
 ASKED = {
     "request_type": "api_key",

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
-from approvals import asking, secret_services, services
+from approvals import asking, holding, secret_services, services
 from approvals.models import ActionRequest, RequestState, Secret
 from approvals.secret_services import SecretDamaged, SecretGone, look_at_secrets
 from approvals.secrets import SecretNotSupported
@@ -326,12 +326,24 @@ def test_on_the_page_its_giver_replaces_and_revokes_it_and_never_reads_it(reques
     assert [state for _, state in states(request_)] == ["replaced", "revoked", "revoked"]
 
 
-def test_an_undone_decision_destroys_what_it_gave(request_, validator):
-    lines = secret_services.withdraw_secrets(request_, actor=validator, at=clock.now())
+def test_while_an_answer_is_held_back_nobody_fetches_its_secret(validator, liaison):
+    request = answered(validator, liaison, policy={"hold": "60s"})
 
-    assert {line.action for line in lines} == {"hitl.secret.withdrawn"}
+    with pytest.raises(WrongState, match="held back"):
+        unwrapped(request, validator)
+    later(seconds=61)
+    holding.look_at_receipts(clock.now())
+    assert unwrapped(request, validator) == GIVEN
+
+
+def test_an_undone_answer_destroys_what_it_gave(validator, liaison):
+    request = answered(validator, liaison, policy={"hold": "60s"})
+
+    holding.undo(request_id=request.pk, actor=liaison, reason="The wrong key.")
+
+    assert {state for _, state in states(request)} == {"withdrawn"}
     with pytest.raises(SecretGone, match="undone"):
-        unwrapped(request_, validator)
+        unwrapped(request, validator)
 
 
 # In a run -------------------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from accounts.models import User
 from accounts.services import create_key
+from approvals import policies
+from approvals.standing import Proposal, propose_rule
 from config import clock
 from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector
@@ -53,6 +56,10 @@ def everything(
         parsed=parse_data({"id": "protest_permit", "steps": [{"id": "look", "role": "agent:validator"}]}),
     )
     create_connector(actor=administrator, name="tests.bank", terms=Terms(url="https://bank.example.org/pay"))
+    policies.create_policy(actor=administrator, slug="plans", title="Plans", document="required_approvals: 2")
+    until = clock.now() + timedelta(days=9)
+    terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)
+    propose_rule(actor=administrator, proposal=terms)
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     create_key(user_id=validator.pk, actor=administrator, name="the validator's")
