@@ -23,7 +23,16 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import columns, inbox, policy_admin, request_pages, standing_admin, talk_views  # noqa: F401  registers the pages of policies and rules
+from approvals import (  # noqa: F401  register their pages
+    columns,
+    inbox,
+    people_admin,
+    people_views,
+    policy_admin,
+    request_pages,
+    standing_admin,
+    talk_views,
+)
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
@@ -186,7 +195,8 @@ class ActionRequestAdmin(EvidenceAdmin):
             )
             for name, view in talk_views.ACTS.items()
         ]
-        return [*own, *around, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
+        acts = [*around, *request_pages.urls(self, REQUEST_ID.pattern), *people_views.urls(self)]
+        return [*own, *acts, *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

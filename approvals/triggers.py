@@ -7,7 +7,9 @@ from approvals.models import (
     ActionRequest,
     Asked,
     Attachment,
+    Calendar,
     Comment,
+    Delegation,
     Draft,
     Notification,
     Policy,
@@ -60,6 +62,10 @@ NOT_HELD = f"OLD.\"state\" <> '{SecretState.HELD}'"
 STILL_HELD = f"NEW.\"state\" = '{SecretState.HELD}'"
 SAME_FIELD_HELD = f'"request_id" = NEW."request_id" AND "field" = NEW."field" AND "state" = \'{SecretState.HELD}\''
 
+LENT = (
+    "giver", "delegate", "role", "request_type", "max_severity", "request", "is_away", "reason", "starts_at",
+    "ends_at", "made_by", "made_at",
+)  # fmt: skip
 SAYS = (
     "id", "request", "revision", "executor", "action", "digest", "proposed_digest", "content_digest", "outcome",
     "voters", "constraints", "uses_allowed", "nonce", "minted_at", "not_before", "not_after", "key_id", "signature",
@@ -80,6 +86,11 @@ TRIGGERS = [
     *append_only(Vote),
     *append_only(Revision),
     *append_only(Asked),
+    *no_delete(Calendar),
+    frozen(Calendar, "slug", "created_at", rule="identity"),
+    *no_delete(Delegation),
+    frozen(Delegation, *LENT, rule="terms"),
+    frozen(Delegation, "revoked_at", "revoked_by", when='OLD."revoked_at" IS NOT NULL', rule="revoked"),
     *no_delete(Policy),
     *no_delete(PolicyVersion),
     arrows(PolicyVersion),

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0010_receipts'),
+        ('approvals', '0020_people_and_time'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

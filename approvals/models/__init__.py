@@ -2,6 +2,7 @@
 """Requests and votes; policies and standing rules; messages; receipts; secrets; talk. One file for each subject."""
 
 from approvals.models.messages import Notification
+from approvals.models.people import Calendar, Delegation
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
 from approvals.models.receipts import (
     OPEN_RECEIPTS,
@@ -37,8 +38,10 @@ __all__ = [
     "ActionRequest",
     "Asked",
     "Attachment",
+    "Calendar",
     "Comment",
     "Decided",
+    "Delegation",
     "Draft",
     "Notification",
     "Policy",
