@@ -15,6 +15,7 @@ from approvals.models.receipts import (
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
+    EMERGENCY,
     OPEN_REQUESTS,
     ActionRequest,
     Asked,
@@ -31,6 +32,7 @@ from approvals.models.requests import (
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "EMERGENCY",
     "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
