@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from accounts.models import KIND_OF_ROLE, Kind, User, is_role
 from approvals import clocks, people, policies, policy_document, proposals, rights, standing
 from approvals.answers import form_of, options_of
 from approvals.binding import what_is_asked
-from approvals.models import ActionRequest, Asked, Notification, RequestType, Severity
+from approvals.models import EMERGENCY, ActionRequest, Asked, Notification, RequestType, Severity
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
 from approvals.policy_document import PolicyInvalid
 from approvals.secrets import refuse_without_ring
@@ -206,11 +206,8 @@ def ask(
     request.digest = digest(what_is_asked(request))
     clocks.begin(request, rules.time, at=at)
     batch.insert(request)
-    if not is_of_role:
-        in_role = {user.pk for user in members}
-        batch.insert(
-            *(Asked(request=request, user_id=one.id, why="rule", asked_at=at) for one in able if one.id not in in_role)
-        )
+    if not is_of_role or rules.break_glass is not None:
+        batch.insert(*_let_in(request, rules, able, {user.pk for user in members}, at))
     rule = standing.answering(request, at) if any(user.has_standing_rule for user in members) else None
     if rule is not None:
         request.standing_rule, request.next_check_at = rule, at
@@ -226,6 +223,17 @@ def ask(
     if lacking:
         lines.append(_alert(batch, request, lacking, at))
     return lines
+
+
+def _let_in(
+    request: ActionRequest, rules: Policy, able: Sequence[Eligible], in_role: Collection[int], at: datetime
+) -> list[Asked]:
+    """Those who are not of its role and have to see it: by a rule, or to break the glass."""
+    why = dict.fromkeys((one.id for one in able), "rule")
+    if rules.break_glass is not None:
+        officers = [user.pk for user in rights.in_role(role=rules.break_glass.role)]
+        why = {**dict.fromkeys(officers, EMERGENCY), **why}
+    return [Asked(request=request, user_id=pk, why=word, asked_at=at) for pk, word in why.items() if pk not in in_role]
 
 
 def _to_tell(rules: Policy, able: Sequence[Eligible]) -> list[int]:

@@ -15,6 +15,7 @@ from approvals.models.receipts import (
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
+    EMERGENCY,
     OPEN_REQUESTS,
     ActionRequest,
     Asked,
@@ -33,6 +34,7 @@ from approvals.models.talk import Attachment, Comment, Draft
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "EMERGENCY",
     "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
