@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0020_people_and_time'),
+        ('approvals', '0040_secrets_and_talk'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and votes; policies and standing rules; messages; receipts. One file for each subject."""
+"""Requests and votes; policies and standing rules; messages; receipts; secrets; talk. One file for each subject."""
 
 from approvals.models.messages import Broadcast, MailLink, Notification, Preference, Summary
 from approvals.models.outside import (
@@ -23,6 +23,7 @@ from approvals.models.receipts import (
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
+    EMERGENCY,
     OPEN_REQUESTS,
     ActionRequest,
     Asked,
@@ -35,18 +36,24 @@ from approvals.models.requests import (
     Vote,
     new_request_id,
 )
+from approvals.models.secrets import Secret, SecretState
+from approvals.models.talk import Attachment, Comment, Draft
 
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "EMERGENCY",
     "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
     "Asked",
+    "Attachment",
     "Broadcast",
     "Calendar",
+    "Comment",
     "Decided",
     "Delegation",
+    "Draft",
     "ExternalNotice",
     "ExternalSystem",
     "ExternalUser",
@@ -63,6 +70,8 @@ __all__ = [
     "RequestType",
     "Revision",
     "RuleState",
+    "Secret",
+    "SecretState",
     "SeenMessage",
     "Severity",
     "SigningKey",
