@@ -6,6 +6,8 @@ from approvals.models import (
     OPEN_REQUESTS,
     ActionRequest,
     Asked,
+    Calendar,
+    Delegation,
     Notification,
     Policy,
     PolicyVersion,
@@ -52,6 +54,10 @@ TERMS = (
     "valid_from", "valid_until", "proposed_by", "proposed_at",
 )  # fmt: skip
 
+LENT = (
+    "giver", "delegate", "role", "request_type", "max_severity", "request", "is_away", "reason", "starts_at",
+    "ends_at", "made_by", "made_at",
+)  # fmt: skip
 SAYS = (
     "id", "request", "revision", "executor", "action", "digest", "proposed_digest", "content_digest", "outcome",
     "voters", "constraints", "uses_allowed", "nonce", "minted_at", "not_before", "not_after", "key_id", "signature",
@@ -72,6 +78,11 @@ TRIGGERS = [
     *append_only(Vote),
     *append_only(Revision),
     *append_only(Asked),
+    *no_delete(Calendar),
+    frozen(Calendar, "slug", "created_at", rule="identity"),
+    *no_delete(Delegation),
+    frozen(Delegation, *LENT, rule="terms"),
+    frozen(Delegation, "revoked_at", "revoked_by", when='OLD."revoked_at" IS NOT NULL', rule="revoked"),
     *no_delete(Policy),
     *no_delete(PolicyVersion),
     arrows(PolicyVersion),

@@ -395,6 +395,8 @@ AGENT_LEASE_SECONDS = _number("HMS_ACT_AGENT_LEASE", 60, low=5, high=24 * 3600)
 HUMAN_LEASE_SECONDS = _number("HMS_ACT_HUMAN_LEASE", 8 * 3600, low=60, high=7 * 24 * 3600)  # over the API
 REVIEW_ROLE = _text("HMS_ACT_REVIEW_ROLE", "human:reviewer")  # who answers requests that name no role
 CLAIM_CAP_SECONDS = _number("HMS_ACT_CLAIM_CAP", 3 * 24 * 3600, low=3600, high=31 * 24 * 3600)  # renewals end here
+DELEGATION_SECONDS = 14 * 24 * 3600  # of one request, where no end is named
+EXTENSION_CAP_SECONDS = _number("HMS_ACT_EXTENSION_CAP", 7 * 24 * 3600, low=0, high=366 * 24 * 3600)
 PAGE_LEASE_SECONDS = 15 * 60  # on pages, renewed by activity
 # Calls a minute, per credential and scope; 0 is no limit.
 RATE_LIMITS = {

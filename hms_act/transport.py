@@ -45,7 +45,7 @@ class Call:
     method: str
     path: str
     content: bytes | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | list[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     patience: float = 0.0  # seconds for which the server may rightly hold back its answer
     anonymous: bool = False
