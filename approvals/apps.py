@@ -18,14 +18,16 @@ class ApprovalsConfig(AppConfig):
             notify,
             policy_document,
             receipt_alerts,
+            secret_services,
             services,
             signing,
             spending,
             standing,
+            talk,
             timers,
             triggers,
         )
-        from approvals.models import ActionRequest, Receipt, StandingRule
+        from approvals.models import ActionRequest, Draft, Receipt, Secret, StandingRule
         from audit import visibility
         from audit.triggers import declare
         from playbooks import policies
@@ -46,6 +48,8 @@ class ApprovalsConfig(AppConfig):
         due.register_source("mail", notify.mails())
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
+        due.register_sweep(secret_services.look_at_secrets, Secret)
+        due.register_sweep(talk.look_at_drafts, Draft)
         policy_document.register_section("time", clocks.flaws)
         due.register_source("receipt_alert", receipt_alerts.mails())
         due.register_sweep(holding.look_at_receipts, Receipt)

@@ -6,8 +6,11 @@ from approvals.models import (
     OPEN_REQUESTS,
     ActionRequest,
     Asked,
+    Attachment,
     Calendar,
+    Comment,
     Delegation,
+    Draft,
     Notification,
     Policy,
     PolicyVersion,
@@ -17,6 +20,8 @@ from approvals.models import (
     RequestState,
     Revision,
     RuleState,
+    Secret,
+    SecretState,
     SigningKey,
     Spending,
     StandingRule,
@@ -53,6 +58,9 @@ TERMS = (
     "title", "reason", "role", "request_type", "agent", "playbook", "step", "max_severity", "when", "max_uses",
     "valid_from", "valid_until", "proposed_by", "proposed_at",
 )  # fmt: skip
+NOT_HELD = f"OLD.\"state\" <> '{SecretState.HELD}'"
+STILL_HELD = f"NEW.\"state\" = '{SecretState.HELD}'"
+SAME_FIELD_HELD = f'"request_id" = NEW."request_id" AND "field" = NEW."field" AND "state" = \'{SecretState.HELD}\''
 
 LENT = (
     "giver", "delegate", "role", "request_type", "max_severity", "request", "is_away", "reason", "starts_at",
@@ -93,6 +101,15 @@ TRIGGERS = [
     arrows(StandingRule),
     starts_in(StandingRule, RuleState.PROPOSED),
     frozen(StandingRule, *TERMS, rule="terms"),
+    *append_only(Comment),
+    *append_only(Attachment),
+    frozen(Draft, "id", "request", "person", rule="identity"),
+    *no_delete(Secret, unique=[SAME_FIELD_HELD]),
+    arrows(Secret),
+    starts_in(Secret, SecretState.HELD),
+    frozen(Secret, "id", "request", "field", "given_by", "given_at", "expires_at", rule="identity"),
+    frozen(Secret, "ciphertext", when=STILL_HELD, rule="sealed"),
+    frozen(Secret, "key_id", "wrapped_key", "ciphertext", "ended_at", when=NOT_HELD, rule="destroyed"),
     *no_delete(Notification),
     frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
     frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),
