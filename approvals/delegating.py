@@ -36,7 +36,7 @@ class Scope:
 EVERYTHING = Scope()
 
 
-@act(actions.DELEGATION_DENIED)
+@act(actions.DELEGATION_CHANGE_DENIED)
 def delegate_request(
     *, request_id: str, actor: User, to: str, until: datetime | None = None, reason: str = ""
 ) -> Delegation:
@@ -57,7 +57,7 @@ def delegate_request(
     return given
 
 
-@act(actions.DELEGATION_DENIED)
+@act(actions.DELEGATION_CHANGE_DENIED)
 def delegate_for_a_time(
     *,
     actor: User,
@@ -92,7 +92,7 @@ def delegate_for_a_time(
     return _make(given, actor=actor, at=at)
 
 
-@act(actions.DELEGATION_DENIED)
+@act(actions.DELEGATION_CHANGE_DENIED)
 def revoke_delegation(*, delegation_id: int, actor: User, reason: str = "") -> Delegation:
     """End it now: also a vote that is being thought about counts no more. Raises NotFound, Forbidden, WrongState."""
     seen = Delegation.objects.visible_to(actor).select_for_update(of=("self",))
