@@ -18,7 +18,7 @@ from accounts.calls import Call
 from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
 from approvals.models import ActionRequest, Decided, RequestState, RequestType, Severity
-from approvals.secrets import masked
+from approvals.secrets import secret_fields
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
 from config.lists import CursorPages, WholeNumber
@@ -35,12 +35,20 @@ PROPOSAL = ("playbook", "version", "payload", "call", "input", "executor")
 EXECUTORS = [("engine", "this installation does it"), ("caller", "whoever asks does it")]
 
 
+class OptionIn(serializers.Serializer[Any]):
+    key = serializers.RegexField(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+    label = TextField(required=False, default="", allow_blank=True, max_length=200)  # type: ignore[assignment]  # no DRF's
+    ends = serializers.ChoiceField(required=False, default="", choices=[("", "goes on"), ("fail", "rejects")])
+
+
 class CreateIn(serializers.Serializer[Any]):
     agent_id = TextField(required=False, default="", allow_blank=True, max_length=150)
     request_type = serializers.ChoiceField(required=False, default="custom", choices=RequestType.choices)
     title = TextField(max_length=200)
     description = TextField(required=False, default="", allow_blank=True, max_length=20_000)
     required_fields = serializers.DictField(required=False, default=dict, child=TextField(max_length=500))
+    form = serializers.DictField(required=False, default=None, allow_null=True)
+    options = OptionIn(many=True, required=False, default=list)
     priority = serializers.ChoiceField(required=False, default="medium", choices=PRIORITIES)
     severity = serializers.ChoiceField(required=False, default="medium", choices=Severity.choices)
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
@@ -98,6 +106,7 @@ class RequestOut(serializers.Serializer[Any]):
     title = serializers.CharField()
     description = serializers.CharField()
     required_fields = serializers.DictField()
+    form = serializers.SerializerMethodField()
     priority = serializers.SerializerMethodField()
     severity = serializers.CharField()
     context = serializers.SerializerMethodField()  # type: ignore[assignment]  # the same
@@ -120,6 +129,7 @@ class RequestOut(serializers.Serializer[Any]):
     fulfilled_by = serializers.SerializerMethodField()
     fulfilled_at = serializers.SerializerMethodField()
     response_data = serializers.SerializerMethodField()
+    secret_fields = serializers.SerializerMethodField()
     notes = serializers.CharField()
     rejection_reason = serializers.CharField()
     reason_code = serializers.CharField()
@@ -136,6 +146,10 @@ class RequestOut(serializers.Serializer[Any]):
     @extend_schema_field(shown.OPTIONS)
     def get_options(self, request: ActionRequest) -> Any:
         return request.options
+
+    @extend_schema_field(shown.FORM)
+    def get_form(self, request: ActionRequest) -> Any:
+        return request.form
 
     @extend_schema_field(shown.ANYTHING)
     def get_context(self, request: ActionRequest) -> Any:
@@ -157,17 +171,13 @@ class RequestOut(serializers.Serializer[Any]):
     def get_exchange(self, request: ActionRequest) -> Any:
         return request.exchange
 
-    def _reader(self) -> Any:
-        return self.root._context.get("reader")  # `context` is one of the fields here
-
     @extend_schema_field(shown.ANSWER)
     def get_response_data(self, request: ActionRequest) -> Any:
-        """Secrets go to who asked for them; everybody else reads a mask."""
-        answer = request.response_data
-        reader = self._reader()
-        if answer is None or (reader is not None and reader.pk == request.requester_id):
-            return answer
-        return masked(request, answer)
+        """As it is stored: secrets never are."""
+        return request.response_data
+
+    def get_secret_fields(self, request: ActionRequest) -> list[str]:
+        return sorted(secret_fields(request, request.response_data or {}))
 
     def get_assigned_to(self, request: ActionRequest) -> str | None:
         return request.assigned_to.get_username() if request.assigned_to else None
@@ -222,9 +232,6 @@ class Requests(Call, ListAPIView[ActionRequest]):
     def get_queryset(self) -> QuerySet[ActionRequest]:
         return _requests(self.request)
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "reader": self.actor}
-
     @described(
         "create_request",
         "Ask a person",
@@ -243,7 +250,7 @@ class Requests(Call, ListAPIView[ActionRequest]):
         made = asking.create_request(actor=self.actor, proposal=proposal, **given)
         if made.standing_rule_id is not None and made.action is not None:
             services.answer_by_rule(request_id=made.pk)  # here, where a receipt can be signed
-        return Response(RequestOut(one_request(request, made.pk), context={"reader": self.actor}).data, status=201)
+        return Response(RequestOut(one_request(request, made.pk)).data, status=201)
 
 
 class RequestCall(Call):
@@ -256,7 +263,7 @@ class RequestCall(Call):
 
     def told(self, request_id: str) -> Response:
         """The request as it is now."""
-        return Response(RequestOut(one_request(self.request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(self.request, request_id)).data)
 
 
 class OneRequest(RequestCall):
@@ -277,7 +284,7 @@ class OneRequest(RequestCall):
         wait = validated(WaitIn, request.query_params.dict())["wait"]
         found = one_request(request, request_id)
         headers = {"ETag": found.etag, **({WAIT_HEADER: str(wait)} if wait and found.is_open else {})}
-        return Response(RequestOut(found, context={"reader": self.actor}).data, headers=headers)
+        return Response(RequestOut(found).data, headers=headers)
 
     @described(
         "revise_request",
@@ -322,7 +329,7 @@ class Fulfill(RequestCall):
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
         )
-        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id)).data)
 
 
 class ClaimIn(serializers.Serializer[Any]):
@@ -361,7 +368,7 @@ class Claim(RequestCall):
             {
                 "token": token,
                 "expires_at": until,
-                "request": RequestOut(one_request(request, request_id), context={"reader": self.actor}).data,
+                "request": RequestOut(one_request(request, request_id)).data,
             }
         )
 
@@ -381,7 +388,7 @@ class Release(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         validated(NothingIn, request.data)
         claiming.release_request(request_id=request_id, actor=self.actor)
-        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id)).data)
 
 
 class Reject(RequestCall):
@@ -408,4 +415,4 @@ class Reject(RequestCall):
             token=given["token"],
             claimed_decider=given["rejected_by"],
         )
-        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id)).data)

@@ -14,18 +14,21 @@ class ApprovalsConfig(AppConfig):
             calendar_services,
             claiming,
             clocks,
+            delivery,
             holding,
-            notify,
+            letters,
             policy_document,
             receipt_alerts,
+            secret_services,
             services,
             signing,
             spending,
             standing,
+            talk,
             timers,
             triggers,
         )
-        from approvals.models import ActionRequest, Receipt, StandingRule
+        from approvals.models import ActionRequest, Draft, Receipt, Secret, StandingRule
         from audit import visibility
         from audit.triggers import declare
         from playbooks import policies
@@ -43,9 +46,13 @@ class ApprovalsConfig(AppConfig):
         )
         performers.register("human", human)
         policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
-        due.register_source("mail", notify.mails())
+        policy_document.register_section("notify", letters.flaws_of_notify)
+        for name, source in delivery.sources().items():
+            due.register_source(name, source)
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
+        due.register_sweep(secret_services.look_at_secrets, Secret)
+        due.register_sweep(talk.look_at_drafts, Draft)
         policy_document.register_section("time", clocks.flaws)
         due.register_source("receipt_alert", receipt_alerts.mails())
         due.register_sweep(holding.look_at_receipts, Receipt)

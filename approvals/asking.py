@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
-from approvals import clocks, people, policies, policy_document, proposals, rights, standing
+from approvals import clocks, notify, people, policies, policy_document, proposals, rights, standing
+from approvals.answers import form_of, options_of
 from approvals.binding import what_is_asked
-from approvals.models import ActionRequest, Asked, Notification, RequestType, Severity
+from approvals.models import EMERGENCY, ActionRequest, Asked, RequestType, Severity
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
 from approvals.policy_document import PolicyInvalid
+from approvals.secrets import refuse_without_ring
 from audit import actions
 from audit.canonical import digest
 from audit.services import SYSTEM, Line, act, record
@@ -119,6 +121,8 @@ def create_request(
     request_type: str = RequestType.CUSTOM,
     description: str = "",
     required_fields: Mapping[str, str] | None = None,
+    form: Mapping[str, Any] | None = None,
+    options: Sequence[Mapping[str, Any]] = (),
     priority: Priority = Priority.MEDIUM,
     severity: str = Severity.MEDIUM,
     context: Mapping[str, Any] | None = None,
@@ -129,8 +133,10 @@ def create_request(
 ) -> ActionRequest:
     """An agent asks a human, outside any step; `policy` says who decides, if not one member of the role.
 
-    `proposal` is what an approval permits (`approvals/proposals.py`). Raises Forbidden, and Invalid for a role that
-    people do not hold, for what is no policy, and for what could not be done if it were approved.
+    What is to be answered: `required_fields` ({name: description}), or a `form` (JSON Schema); `options` are outcomes.
+    `proposal` is what an approval permits (`approvals/proposals.py`). Raises Forbidden; SecretNotSupported; and Invalid
+    for a role that people do not hold, for what is no policy, form or option, and for what could not be done if it were
+    approved.
     """
     if agent_id and agent_id != actor.get_username():
         raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
@@ -151,12 +157,14 @@ def create_request(
         required_fields=dict(required_fields or {}),
         asked={"context": dict(context or {})},
         action=action,
-        form=_form_of(required_fields or {}),
+        form=form_of(request_type, required_fields or {}, form),
+        options=options_of(options),
         workflow_id=workflow_id,
         created_at=at,
         updated_at=at,
         next_check_at=at + LOOK_AGAIN,
     )
+    refuse_without_ring(request)
     batch = Batch()
     record(ask(batch, request, actor=actor, at=at, declared=declared), into=batch)
     batch.write()
@@ -198,18 +206,16 @@ def ask(
     request.digest = digest(what_is_asked(request))
     clocks.begin(request, rules.time, at=at)
     batch.insert(request)
-    if not is_of_role:
-        in_role = {user.pk for user in members}
-        batch.insert(
-            *(Asked(request=request, user_id=one.id, why="rule", asked_at=at) for one in able if one.id not in in_role)
-        )
+    if not is_of_role or rules.break_glass is not None:
+        batch.insert(*_let_in(request, rules, able, {user.pk for user in members}, at))
     rule = standing.answering(request, at) if any(user.has_standing_rule for user in members) else None
     if rule is not None:
         request.standing_rule, request.next_check_at = rule, at
     told = [] if rule is not None else _to_tell(rules, able)
     if told and (not is_of_role or any(user.has_lent for user in members)):
         told += _stand_ins(request, told, at)
-    batch.insert(*(Notification(request=request, recipient_id=pk, purpose="asked", due_at=at) for pk in told))
+    if rule is None:
+        notify.tell(batch, request, notify.ASKED, told, at)
     subject = request.audit_subject()
     facts = {"requester": str(request.requester_id), "notified": len(told)}
     private = {"title": request.title, "description": request.description, "asked": request.asked}
@@ -218,6 +224,17 @@ def ask(
     if lacking:
         lines.append(_alert(batch, request, lacking, at))
     return lines
+
+
+def _let_in(
+    request: ActionRequest, rules: Policy, able: Sequence[Eligible], in_role: Collection[int], at: datetime
+) -> list[Asked]:
+    """Those who are not of its role and have to see it: by a rule, or to break the glass."""
+    why = dict.fromkeys((one.id for one in able), "rule")
+    if rules.break_glass is not None:
+        officers = [user.pk for user in rights.in_role(role=rules.break_glass.role)]
+        why = {**dict.fromkeys(officers, EMERGENCY), **why}
+    return [Asked(request=request, user_id=pk, why=word, asked_at=at) for pk, word in why.items() if pk not in in_role]
 
 
 def _to_tell(rules: Policy, able: Sequence[Eligible]) -> list[int]:
@@ -241,16 +258,8 @@ def _alert(batch: Batch, request: ActionRequest, lacking: Sequence[str], at: dat
     """Nobody can satisfy the policy as things stand: operators are told at once, instead of waiting for ever."""
     operators = User.objects.filter(rights.has("runs.control"), is_active=True, kind=Kind.HUMAN).distinct()
     told = operators.values_list("pk", flat=True)
-    batch.insert(*(Notification(request=request, recipient_id=pk, purpose="unsatisfiable", due_at=at) for pk in told))
+    notify.tell(batch, request, "unsatisfiable", list(told), at)
     facts = {"notified": len(told)}
     note = " ".join(lacking)
     subject = request.audit_subject()
     return Line(actions.REQUEST_UNSATISFIABLE, subject, SYSTEM, at, result="FAIL", note=note, data=facts)
-
-
-def _form_of(required_fields: Mapping[str, str]) -> dict[str, Any] | None:
-    """`{field: description}` as a JSON Schema of required texts."""
-    if not required_fields:
-        return None
-    fields = {name: {"type": "string", "minLength": 1, "title": text} for name, text in required_fields.items()}
-    return {"type": "object", "properties": fields, "required": list(fields)}

@@ -13,14 +13,15 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import User
-from approvals import rights
+from approvals import notify, rights
 from approvals.binding import what_is_asked
-from approvals.models import ActionRequest, Asked, Notification, Receipt, ReceiptState, Vote
+from approvals.models import ActionRequest, Asked, Receipt, ReceiptState, Vote
 from approvals.models.receipts import Executor, receipt_of
 from approvals.outcomes import Answer, Decision
 from approvals.proposals import ProposalVoid
 from approvals.reading import locked
 from approvals.receipts import ANSWERED_KINDS, RECEIPT_FIELDS, carry_out
+from approvals.secret_services import withdraw_secrets
 from audit import actions
 from audit.canonical import digest
 from audit.services import SYSTEM, Line, act, record, transitioned
@@ -70,6 +71,7 @@ def undo(*, request_id: str, actor: User, reason: str = "") -> ActionRequest:
     batch.update(receipt, *RECEIPT_FIELDS, state=ReceiptState.HELD, uses=0)
     batch.update(request, "state", "updated_at", "next_check_at", state=lines[1].from_state)
     again, asked = _ask_again(request, actor=actor, at=at, batch=batch)
+    lines += withdraw_secrets(request, actor=actor, at=at)
     record([*lines, asked], into=batch)
     batch.write()
     wake.after_commit()
@@ -89,7 +91,8 @@ def _ask_again(request: ActionRequest, *, actor: User, at: datetime, batch: Batc
     batch.insert(again)
     asked = request.asked_people.values_list("user", "why")
     batch.insert(*(Asked(request=again, user_id=user, why=why, asked_at=at) for user, why in asked))
-    batch.insert(*(Notification(request=again, recipient_id=pk, purpose="asked", due_at=at) for pk in people))
+    notify.tell(batch, request, notify.CLOSED, None, at)
+    notify.tell(batch, again, notify.ASKED, people, at)
     if request.task is not None and request.task.kind not in ANSWERED_KINDS:
         request.task.approval = {**(request.task.approval or {}), "request": again.id}
         batch.update(request.task, "approval", state=request.task.state)
@@ -142,7 +145,7 @@ def revoke(*, request_id: str, actor: User, reason: str) -> Receipt:
     receipt.request = request
     line, batch = transitioned(receipt.revoke, actor=actor, at=at, note=reason), Batch()
     batch.update(receipt, *RECEIPT_FIELDS, state=line.from_state, uses=receipt.uses)
-    record([line], into=batch)
+    record([line, *withdraw_secrets(request, actor=actor, at=at)], into=batch)
     batch.write()
     return receipt
 

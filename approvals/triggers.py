@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was asked, answered and mailed stays; votes are only added; what is asked changes only with its revision."""
 
+from approvals import message_triggers
 from approvals.models import (
     OPEN_RECEIPTS,
     OPEN_REQUESTS,
     ActionRequest,
     Asked,
+    Attachment,
     Calendar,
+    Comment,
     Delegation,
-    Notification,
+    Draft,
     Policy,
     PolicyVersion,
     Receipt,
@@ -17,20 +20,20 @@ from approvals.models import (
     RequestState,
     Revision,
     RuleState,
+    Secret,
+    SecretState,
     SigningKey,
     Spending,
     StandingRule,
     Vote,
 )
 from audit.guards import append_only, arrows, frozen, no_delete, refuse, sql_words, starts_in
-from config.mail import MailState
 from playbooks.models import VersionState
 
 OPEN = sql_words(OPEN_REQUESTS)
 CLOSED = f'OLD."state" NOT IN ({OPEN})'
 SAME_REVISION = 'NEW."revision" <= OLD."revision"'
 SAME_TASK_OPEN = f'"task_id" = NEW."task_id" AND "state" IN ({OPEN})'
-SENT = f"OLD.\"state\" = '{MailState.SENT}'"
 
 ASKED = (
     "revision",
@@ -53,6 +56,9 @@ TERMS = (
     "title", "reason", "role", "request_type", "agent", "playbook", "step", "max_severity", "when", "max_uses",
     "valid_from", "valid_until", "proposed_by", "proposed_at",
 )  # fmt: skip
+NOT_HELD = f"OLD.\"state\" <> '{SecretState.HELD}'"
+STILL_HELD = f"NEW.\"state\" = '{SecretState.HELD}'"
+SAME_FIELD_HELD = f'"request_id" = NEW."request_id" AND "field" = NEW."field" AND "state" = \'{SecretState.HELD}\''
 
 LENT = (
     "giver", "delegate", "role", "request_type", "max_severity", "request", "is_away", "reason", "starts_at",
@@ -93,9 +99,16 @@ TRIGGERS = [
     arrows(StandingRule),
     starts_in(StandingRule, RuleState.PROPOSED),
     frozen(StandingRule, *TERMS, rule="terms"),
-    *no_delete(Notification),
-    frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
-    frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),
+    *append_only(Comment),
+    *append_only(Attachment),
+    frozen(Draft, "id", "request", "person", rule="identity"),
+    *no_delete(Secret, unique=[SAME_FIELD_HELD]),
+    arrows(Secret),
+    starts_in(Secret, SecretState.HELD),
+    frozen(Secret, "id", "request", "field", "given_by", "given_at", "expires_at", rule="identity"),
+    frozen(Secret, "ciphertext", when=STILL_HELD, rule="sealed"),
+    frozen(Secret, "key_id", "wrapped_key", "ciphertext", "ended_at", when=NOT_HELD, rule="destroyed"),
+    *message_triggers.TRIGGERS,
     *no_delete(Receipt, unique=[SAME_REQUEST_OPEN]),
     arrows(Receipt, at_once=[(ReceiptState.HELD, ReceiptState.READY, ReceiptState.SPENT)]),
     starts_in(Receipt, ReceiptState.HELD, ReceiptState.READY, ReceiptState.SPENT),
@@ -108,5 +121,5 @@ TRIGGERS = [
     frozen(SigningKey, "distrusted_at", when=DISTRUSTED, rule="distrusted"),
     *no_delete(ReceiptAlert),
     frozen(ReceiptAlert, "id", "receipt", "recipient", "purpose", rule="identity"),
-    frozen(ReceiptAlert, "state", "sent_at", when=SENT, rule="sent"),
+    frozen(ReceiptAlert, "state", "sent_at", when=message_triggers.SENT, rule="sent"),
 ]

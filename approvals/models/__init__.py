@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and votes; policies and standing rules; messages; receipts. One file for each subject."""
+"""Requests and votes; policies and standing rules; messages; receipts; secrets; talk. One file for each subject."""
 
-from approvals.models.messages import Notification
+from approvals.models.messages import Broadcast, MailLink, Notification, Preference, Summary
+from approvals.models.outside import (
+    ExternalNotice,
+    ExternalSystem,
+    ExternalUser,
+    SeenMessage,
+    SlackAccount,
+    SlackCode,
+)
 from approvals.models.people import Calendar, Delegation
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
 from approvals.models.receipts import (
@@ -15,6 +23,7 @@ from approvals.models.receipts import (
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
+    EMERGENCY,
     OPEN_REQUESTS,
     ActionRequest,
     Asked,
@@ -27,20 +36,32 @@ from approvals.models.requests import (
     Vote,
     new_request_id,
 )
+from approvals.models.secrets import Secret, SecretState
+from approvals.models.talk import Attachment, Comment, Draft
 
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "EMERGENCY",
     "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
     "Asked",
+    "Attachment",
+    "Broadcast",
     "Calendar",
+    "Comment",
     "Decided",
     "Delegation",
+    "Draft",
+    "ExternalNotice",
+    "ExternalSystem",
+    "ExternalUser",
+    "MailLink",
     "Notification",
     "Policy",
     "PolicyVersion",
+    "Preference",
     "Receipt",
     "ReceiptAlert",
     "ReceiptState",
@@ -49,10 +70,16 @@ __all__ = [
     "RequestType",
     "Revision",
     "RuleState",
+    "Secret",
+    "SecretState",
+    "SeenMessage",
     "Severity",
     "SigningKey",
+    "SlackAccount",
+    "SlackCode",
     "Spending",
     "StandingRule",
+    "Summary",
     "Vote",
     "new_request_id",
 ]

@@ -65,6 +65,8 @@ def world(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytes
     """One for all tests here: each call is undone."""
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch, _undone():
         patch.setattr(settings, "CONNECTOR_HOSTS", frozenset({(worlds.CONNECTOR_HOST, None)}))
+        patch.setattr(settings, "CONNECTOR_SECRETS", frozenset())
+        worlds.lend_secrets(settings, patch)
         patch.setattr(settings, "RATE_LIMITS", dict.fromkeys(settings.RATE_LIMITS, 0))  # 0 is none
         patch.setattr(settings, "AGENT_LEASE_SECONDS", 24 * 3600)  # no lease ends meanwhile
         patch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path_factory.mktemp("marks")))
@@ -119,7 +121,8 @@ def _known(world: World) -> Iterator[Known]:
     _, claim = claim_request(request_id=world.claimed.pk, actor=world.user("liaison"))
     yield Known("path.run_id", 0.8, runs)
     yield Known("path.task_id", 0.8, [world.held.task.pk, world.approved.task.pk, world.asked.task_id])
-    yield Known("path.request_id", 0.8, [world.asked.pk, world.claimed.pk, world.decided.pk])
+    yield Known("path.request_id", 0.8, [world.asked.pk, world.claimed.pk, world.decided.pk, world.secret.pk])
+    yield Known("path.attachment_id", 0.8, [world.attached.pk])
     yield Known("path.slug", 0.8, ["protest_permit", "looks", str(world.published.playbook_id)])
     yield Known("path.number", 0.8, [1, 2])
     yield Known("header.If-Match", 0.8, ["*", "*", "*", *tags])
