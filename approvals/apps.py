@@ -7,9 +7,9 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        from approvals import notify, services, timers, triggers
+        from approvals import events, notify, services, timers, triggers
         from approvals.models import ActionRequest
-        from audit import visibility
+        from audit import feed, visibility
         from audit.triggers import declare
         from runs import due, performers
 
@@ -26,3 +26,4 @@ class ApprovalsConfig(AppConfig):
         due.register_sweep(timers.look_at_requests, ActionRequest)
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))
+        feed.describe("request", events.of_requests)

@@ -91,6 +91,7 @@ PLACES: Mapping[str, Schema] = {
 TAGS: Mapping[str, tuple[str, str]] = {
     "/auth/": ("Log-in", "A person's password for tokens that stand for them for a while."),
     "/acts/run": ("Runs", "Start a run of a playbook, see how it goes, stop it."),
+    "/acts/events": ("Events", "What happens, as it happens, to whoever may see it."),
     "/acts/tasks": ("Tasks", "Claim work under a lease, keep the lease, report what came of it, ask a person."),
     "/acts/playbooks": ("Playbooks", "Documents in, versions out."),
     "/acts/rulesets": ("Rules", "What governance steps check: write rules, publish them."),

@@ -124,6 +124,7 @@ API = [
         Act("POST", ("agent", "service", "liaison", *ADMINISTRATORS), {"data": {"amount": "40.00"}}),
         at=lambda world: f"/acts/runs/{world.run.pk}/signals/paid",
     ),
+    row("acts/events"),
     row("acts/tasks"),
     row(
         "acts/tasks/next",
