@@ -29,11 +29,13 @@ from django.db.models import Max, Q
 
 from audit.models import Entry
 from audit.visibility import entries_visible_to
+from config.errors import Unavailable
 
 WINDOW = 2_000  # numbers that one page looks through, so that who may see little costs no more than who may see all
 MARKS = 16  # kept at most
-FIRST_LOOKS = 8  # of a process that has no mark yet, and would know nothing otherwise
-PAUSE_SECONDS = 0.005
+LOOKS = 8  # for those who are writing right now to end: most take a millisecond or two
+PAUSE_SECONDS = 0.003
+FIRST_TRIES = 50  # of a process that knows nothing yet, and is asked where the log ends
 
 Describer = Callable[[Any, Sequence[Entry]], Mapping[int, Mapping[str, Any]]]  # user, entries → number: further data
 
@@ -123,6 +125,14 @@ def settled() -> int:
     return Entry.objects.aggregate(last=Max("id"))["last"] or 0
 
 
+def end() -> int:
+    """Where to begin reading in order to meet what happens from now on. Raises Unavailable."""
+    for _ in range(FIRST_TRIES):
+        if (found := settled()) or not Entry.objects.exists():
+            return found
+    raise Unavailable(headers={"Retry-After": "2"})
+
+
 @cache
 def _marks(database: str) -> _Marks:
     return _Marks()
@@ -138,9 +148,10 @@ class _Marks:
 
     def look(self) -> int:
         with self.lock:
-            for _ in range(FIRST_LOOKS):
+            wanted = _last_drawn()
+            for _ in range(LOOKS):
                 self._look_once()
-                if self.known or not self.waiting:
+                if self.known >= wanted:
                     break
                 time.sleep(PAUSE_SECONDS)
             return self.known

@@ -30,6 +30,7 @@ FOLLOW_HEADER = "HMS-Act-Follow"  # asks the server around us to keep the stream
 PAGE = 100
 MOST_TYPES = 20
 TYPE = r"^[a-z_]{1,30}(\.[a-z_]{1,30}){0,3}(\.\*)?\Z"
+NOW = "now"
 NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
@@ -76,9 +77,9 @@ def _query(name: str, schema: Mapping[str, Any], what: str) -> OpenApiParameter:
 QUERIES = [
     _query(
         "after",
-        {"type": "string", "pattern": "^[0-9]{1,18}$"},
-        "The `after` of the page before, or the id of an event. Without it: pages begin at the beginning of the log, "
-        "a stream begins now.",
+        {"type": "string", "pattern": "^([0-9]{1,18}|now)$"},
+        "The `after` of the page before, the id of an event, or `now`. Without it: pages begin at the beginning "
+        "of the log, a stream begins now.",
     ),
     _query(
         "type",
@@ -125,9 +126,8 @@ class Events(Call):
     def get(self, request: Request) -> Response:
         wanted, given = _understood(request)
         is_stream = isinstance(request.accepted_renderer, EventStream)
-        after = _place(request.headers.get("Last-Event-ID", "") if is_stream else "") or _place(given["after"])
-        if after is None:
-            after = feed.settled() if is_stream else 0
+        written = (is_stream and request.headers.get("Last-Event-ID")) or given["after"] or (NOW if is_stream else "0")
+        after = feed.end() if written == NOW else _place(written)
         found = feed.page(self.actor, after=after, limit=given["limit"], wanted=wanted)
         document = {"results": found.messages, "after": str(found.after), "more": not found.is_last}
         return Response(document, headers=self._headers(given["wait"], found, is_stream=is_stream))
@@ -162,10 +162,8 @@ def _understood(request: Request) -> tuple[feed.Wanted, dict[str, Any]]:
     return feed.Wanted(types, given["run_id"], given["request_id"]), given
 
 
-def _place(written: str) -> int | None:
+def _place(written: str) -> int:
     """The number of an entry. Raises Invalid."""
-    if not written:
-        return None
     if not NUMBER.fullmatch(written):
         raise Invalid("The place is not one of ours.", errors=[Problem("after", "is no number of an event")])
     return int(written)
