@@ -15,8 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.calls import Call
+from approvals import asking, claiming, reading, services
 from approvals import described as shown
-from approvals import services
 from approvals.models import ActionRequest, RequestState, RequestType, Severity
 from approvals.secrets import masked
 from config.api import NothingIn, TextField, WholeField, validated
@@ -180,7 +180,7 @@ class Requests(Call, ListAPIView[ActionRequest]):
         given = validated(CreateIn, request.data)
         given["priority"] = Priority[given["priority"].upper()]
         given.setdefault("role", settings.REVIEW_ROLE)
-        made = services.create_request(actor=self.actor, **given)
+        made = asking.create_request(actor=self.actor, **given)
         return Response(RequestOut(_one(request, made.pk), context={"reader": self.actor}).data, status=201)
 
 
@@ -208,7 +208,7 @@ class RequestCall(Call):
     limit_scope = "decide"
 
     def etag_now(self, **named: Any) -> str | None:
-        return services.locked(named["request_id"], self.actor).etag
+        return reading.locked(named["request_id"], self.actor).etag
 
 
 class Fulfill(RequestCall):
@@ -265,9 +265,9 @@ class Claim(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         token = validated(ClaimIn, request.data)["token"]
         if token:
-            claimed = services.renew_claim(request_id=request_id, actor=self.actor, token=token)
+            claimed = claiming.renew_claim(request_id=request_id, actor=self.actor, token=token)
         else:
-            claimed, token = services.claim_request(request_id=request_id, actor=self.actor)
+            claimed, token = claiming.claim_request(request_id=request_id, actor=self.actor)
         assert claimed.claim_expires_at is not None
         until = serializers.DateTimeField().to_representation(claimed.claim_expires_at)
         return Response(
@@ -293,7 +293,7 @@ class Release(RequestCall):
     )
     def post(self, request: Request, request_id: str) -> Response:
         validated(NothingIn, request.data)
-        services.release_request(request_id=request_id, actor=self.actor)
+        claiming.release_request(request_id=request_id, actor=self.actor)
         return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from approvals import policy
+from approvals import policy, rights
 from approvals.models import ActionRequest, Severity
 from approvals.services import APPROVE, REJECT
 from audit.shown import as_text, made_visible
@@ -46,16 +46,25 @@ def choices_of(request: ActionRequest) -> list[Choice]:
 
 
 def _as_one_of_several(request: ActionRequest, choice: Choice) -> Choice:
-    """An approval that is not the last one needed moves nothing yet, and the page must not say that it does."""
-    wanted = policy.read(request.policy).required_approvals
-    if wanted == 1 or choice.fails:
+    """A vote that is not the last one needed moves nothing yet, and the page must not say that it does."""
+    rules = rights.rules_of(request)
+    if rules.is_simple:
         return choice
-    missing = wanted - 1 - request.votes.filter(revision=request.revision, outcome=choice.key).count()
-    if missing <= 0:
+    fitting = frozenset(rule.id for rule in rules.stages[request.stage].rules)
+    cast = policy.Cast(0, request.stage, choice.key, choice.fails, fitting)
+    tally = policy.tally(rules, [*rights.votes_cast(request), cast], stage=request.stage)
+    if tally.outcome is not None and not rules.blind:
         return choice
-    others = "one more person has" if missing == 1 else f"{missing} more people have"
-    said = f"Recorded; nothing moves until {others} chosen it too. {choice.consequence}"
+    said = f"Recorded; nothing moves until {_until(rules, tally)}. {choice.consequence}"
     return replace(choice, consequence=said, opens=())
+
+
+def _until(rules: policy.Policy, tally: policy.Tally) -> str:
+    if rules.blind:
+        return "all who must vote have; nobody sees another's vote before their own"
+    wanted = max((missing.wanted for missing in tally.missing), default=1)
+    of = " and ".join(dict.fromkeys(made_visible(missing.rule.whom) for missing in tally.missing))
+    return f"{'one more person has' if wanted == 1 else f'{wanted} more people have'} approved, of {of}"
 
 
 def label_of(request: ActionRequest, outcome: str) -> str:

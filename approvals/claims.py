@@ -14,8 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from approvals.claiming import claim_ttl
 from approvals.models import ActionRequest, RequestState
-from approvals.services import claim_ttl
 from audit.shown import made_visible
 from config import clock
 from config.errors import AlreadyDecided, LeaseLost, Refused, WrongState

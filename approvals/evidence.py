@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from approvals.binding import what_is_asked
 from approvals.models import ActionRequest
 from approvals.secrets import MASK, secret_fields
-from approvals.services import what_is_asked
 from audit.canonical import canonical, digest
 from audit.models import Entry, Result
 from audit.shown import as_text, made_visible

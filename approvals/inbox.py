@@ -9,9 +9,8 @@ from typing import Any
 
 from django.db.models import F
 
-from approvals import policy
+from approvals import policy, rights
 from approvals.models import ActionRequest, RequestQuerySet, RequestState
-from approvals.services import doers, makers, voters
 
 COUNTED = 1000  # beyond this a count says "1000+": nobody reads further, and the database need not either
 LOOKED_THROUGH = 50  # requests that are looked through for the next one a person may decide
@@ -66,9 +65,8 @@ def bar_of(request: ActionRequest, user: Any) -> policy.Bar | None:
     Makes no query for a request read with its run, and a user whose roles have been read; but for one that needs
     several approvals, or people who did not do another step.
     """
-    person = policy.Person(id=user.pk, kind=user.kind, active=user.is_active, roles=user.roles)
-    rules = policy.read(request.policy)
-    return policy.bar(rules, person, makers=makers(request), doers=doers(request, rules), voters=voters(request, rules))
+    rules = rights.rules_of(request)
+    return rights.bar_of(request, rights.person_known(user, rules), rules)
 
 
 def next_for(user: Any) -> ActionRequest | None:

@@ -1,9 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was asked, answered and mailed stays; votes are only added; what is asked changes only with its revision."""
 
-from approvals.models import OPEN_REQUESTS, ActionRequest, Notification, RequestState, Vote
+from approvals.models import (
+    OPEN_REQUESTS,
+    ActionRequest,
+    Asked,
+    Notification,
+    Policy,
+    PolicyVersion,
+    RequestState,
+    Revision,
+    RuleState,
+    StandingRule,
+    Vote,
+)
 from audit.guards import append_only, arrows, frozen, no_delete, sql_words, starts_in
 from config.mail import MailState
+from playbooks.models import VersionState
 
 OPEN = sql_words(OPEN_REQUESTS)
 CLOSED = f'OLD."state" NOT IN ({OPEN})'
@@ -11,8 +24,27 @@ SAME_REVISION = 'NEW."revision" <= OLD."revision"'
 SAME_TASK_OPEN = f'"task_id" = NEW."task_id" AND "state" IN ({OPEN})'
 SENT = f"OLD.\"state\" = '{MailState.SENT}'"
 
-ASKED = ("revision", "title", "description", "asked", "required_fields", "form", "options", "policy", "digest")
-ANSWER = ("outcome", "decided_by", "decided_at", "response_data", "notes", "rejection_reason", "claimed_decider")
+ASKED = (
+    "revision",
+    "title",
+    "description",
+    "asked",
+    "action",
+    "required_fields",
+    "form",
+    "options",
+    "policy",
+    "digest",
+)
+ANSWER = (
+    "outcome", "decided_by", "decided_how", "decided_at", "response_data", "notes", "rejection_reason", "reason_code",
+    "constraints", "claimed_decider",
+)  # fmt: skip
+SETTLED = f"OLD.\"state\" <> '{VersionState.DRAFT}'"
+TERMS = (
+    "title", "reason", "role", "request_type", "agent", "playbook", "step", "max_severity", "when", "max_uses",
+    "valid_from", "valid_until", "proposed_by", "proposed_at",
+)  # fmt: skip
 
 TRIGGERS = [
     *no_delete(ActionRequest, unique=[SAME_TASK_OPEN]),
@@ -21,7 +53,20 @@ TRIGGERS = [
     frozen(ActionRequest, "id", "task", "run", "requester", "request_type", "created_at", rule="identity"),
     frozen(ActionRequest, *ASKED, "severity", when=SAME_REVISION, rule="asked"),
     frozen(ActionRequest, *ASKED, *ANSWER, when=CLOSED, rule="closed"),
+    frozen(ActionRequest, "eligible", "supersedes", rule="made_with"),
     *append_only(Vote),
+    *append_only(Revision),
+    *append_only(Asked),
+    *no_delete(Policy),
+    *no_delete(PolicyVersion),
+    arrows(PolicyVersion),
+    starts_in(PolicyVersion, VersionState.DRAFT),
+    frozen(PolicyVersion, "policy", "number", "created_by", "created_at", rule="identity"),
+    frozen(PolicyVersion, "document", "digest", when=SETTLED, rule="published"),
+    *no_delete(StandingRule),
+    arrows(StandingRule),
+    starts_in(StandingRule, RuleState.PROPOSED),
+    frozen(StandingRule, *TERMS, rule="terms"),
     *no_delete(Notification),
     frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
     frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),

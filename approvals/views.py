@@ -22,12 +22,14 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
 from accounts.models import User, members_of
-from approvals import claims, inbox, policy
+from approvals import claims, inbox, policy_shown
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
+from approvals.claiming import claim_request, release_request, renew_claim
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for
 from approvals.models import DECIDABLE_REQUESTS, ActionRequest, Vote
 from approvals.notify import link_to
-from approvals.services import bar_for, claim_request, decide, release_request, renew_claim
+from approvals.rights import bar_for, rules_of, votes_counted
+from approvals.services import decide
 from audit.shown import made_visible
 from config.api import problem
 from config.errors import AlreadyDecided, LeaseLost, Refused, StaleRevision
@@ -183,9 +185,9 @@ def _refused(
 
 def _votes(asked: ActionRequest) -> list[Vote]:
     """Approvals so far of what is asked now, where one is not enough."""
-    if policy.read(asked.policy).required_approvals == 1:
+    if rules_of(asked).is_simple:
         return []
-    return list(asked.votes.filter(revision=asked.revision).select_related("voter"))
+    return list(votes_counted(asked).select_related("voter").order_by("id"))
 
 
 def _actor(request: HttpRequest) -> User:
@@ -303,7 +305,8 @@ def _page(
         "choices": choices,
         "calls": _calls(choices),
         "bar": bar_for(asked, actor) if is_open else None,
-        "rules": policy.read(asked.policy),
+        "rules": rules_of(asked),
+        "who_decides": policy_shown.in_words(rules_of(asked)),
         "votes": _votes(asked),
         "deciders": _deciders(asked),
         "claim": claims.claim_on(asked, reader=actor, token=claims.token_of(request, asked)) if is_open else None,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 
@@ -15,6 +16,8 @@ class Origin:
     channel: str = "system"  # api, admin, web, worker, command, system
     credential: str = ""  # what was shown: "key:<public prefix>", "session", "jwt"
     request_id: str = ""
+    assurance: str = "session"  # how sure it is who acts: link, session
+    authenticated_at: datetime | None = None  # when they last proved it by their password
 
 
 _origin: ContextVar[Origin] = ContextVar("origin", default=Origin())

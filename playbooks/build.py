@@ -107,7 +107,7 @@ class _Builder:
             call=call,
             options=tuple(_option(option) for option in part.options or ()),
             form=_ordered(part.form) if isinstance(part, schema.HumanStep) else None,
-            policy=part.policy,
+            policy={"use": part.policy} if isinstance(part.policy, str) else part.policy,
             severity=part.severity or defaults.severity,
             priority=part.priority or defaults.priority,
             **_common(part),

@@ -65,7 +65,16 @@ _PARTS_BY_KEY: Mapping[str, type[schema.Part]] = {
 }
 _PARTS = {**_PARTS_BY_TAG, **_PARTS_BY_KEY}
 _TAGS = frozenset(
-    {*_PARTS_BY_TAG, "number of retries", "option key", "join word", "number of branches", "reaction word"}
+    {
+        *_PARTS_BY_TAG,
+        "number of retries",
+        "policy name",
+        "policy",
+        "option key",
+        "join word",
+        "number of branches",
+        "reaction word",
+    }
 )
 _OTHER_WORDS = {
     "max_retries": "retries",

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db.models import Q
 
-from playbooks import catalogue, rule_services
+from playbooks import catalogue, policies, rule_services
 from playbooks.definition import Child, Definition, Governance, Step
 from playbooks.linter import Facts, Finding, lint
 from playbooks.models import RuleSetVersion, Version, VersionState
@@ -29,10 +29,11 @@ def facts_about(definition: Definition) -> Facts:
     return Facts(
         known_calls=catalogue.names(),
         queryable_calls=[call for call in _calls(steps) if catalogue.can_query(call)],
-        members=_members({settings.REVIEW_ROLE, *(step.role for step in steps if step.role)}),
+        members=_members({settings.REVIEW_ROLE, *(step.role for step in steps if step.role), *_approvers(steps)}),
         playbooks=_published() if any(isinstance(step.shape, Child) for step in steps) else {},
         conditions=_conditions({tuple(step.shape.rules) for step in steps if isinstance(step.shape, Governance)}),
         rule_sets=_rules() if any(isinstance(step.shape, Governance) for step in steps) else (),
+        policies=policies.reader(),
         review_role=settings.REVIEW_ROLE,
     )
 
@@ -41,6 +42,13 @@ def _calls(steps: Iterable[Step]) -> set[str]:
     """What steps that ask first call."""
     asking = [step for step in steps if step.effect == "query_first"]
     return {call.action for step in asking for call in (step.call, step.compensate) if call is not None}
+
+
+def _approvers(steps: Iterable[Step]) -> set[str]:
+    """The roles that policies of these steps name."""
+    reader = policies.reader()
+    written = [step for step in steps if step.policy and reader is not None and not reader.flaws(step.policy)]
+    return {need.role for step in written if reader for need in reader.needs(step.policy or {}, step.role) or ()}
 
 
 def _members(roles: Iterable[str]) -> dict[str, frozenset[int]]:

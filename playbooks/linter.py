@@ -12,7 +12,7 @@ case that was chosen, a handler), or cannot have run (later steps, other branche
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -34,6 +34,7 @@ from playbooks.definition import (
 )
 from playbooks.expressions import Unevaluable
 from playbooks.places import Path, did_you_mean, listed, path_text, shown
+from playbooks.policies import Needed, Reader
 
 NAMES = ("payload", "data", "steps", "run")
 Level = Literal["error", "warning"]
@@ -57,6 +58,7 @@ LEVELS: Mapping[str, Level] = {
     "rule_asks_for_more": "warning",
     "role_missing": "warning",
     "role_without_members": "warning",
+    "no_such_policy": "error",
     "too_few_people": "warning",
     "nobody_left": "warning",
     "not_undone": "warning",
@@ -69,14 +71,6 @@ DONE_BY_SOMEBODY = ("input", "output", "output_schema", "retries", "timeouts", "
 """Fields that say how a step is done, and so nothing of one that only holds others."""
 
 
-POLICY_FIELDS: Mapping[str, Callable[[Any], bool]] = {
-    "required_approvals": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
-    "distinct_from_steps": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
-    "forbid_self_approval": lambda value: isinstance(value, bool),
-    "reject_needs_reason": lambda value: isinstance(value, bool),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What stands outside of the document. None: not known, and so not judged by."""
@@ -87,6 +81,7 @@ class Facts:
     playbooks: Mapping[str, frozenset[int]] | None = None  # published versions of each playbook
     rule_sets: Collection[str] | None = None  # with published rules: `privacy`, `privacy@1`
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of rules, by rule set; "": default layer
+    policies: Reader | None = None  # who reads policies
     review_role: str = ""  # who is asked where a governance step names nobody
 
 
@@ -457,21 +452,32 @@ class _Linter:
 
     def _of_policy(self, step: Step) -> Iterator[Found]:
         """A rule on who decides that would not be kept is worse than none."""
-        for name, value in (step.policy or {}).items():
-            fits = POLICY_FIELDS.get(name)
-            if fits is None:
-                remedy = did_you_mean(name, POLICY_FIELDS) or f"There are {', '.join(POLICY_FIELDS)}."
-                yield Found("bad_policy", ("policy", name), f"A policy has no {shown(name)}.", remedy)
-            elif not fits(value):
-                remedy = "A number of people from 1, true or false, or a list of steps."
-                yield Found("bad_policy", ("policy", name), f"{shown(value)} is nothing for `{name}`.", remedy)
+        reader = self.facts.policies
+        if reader is None or step.policy is None:
+            return
+        flaws = reader.flaws(step.policy)
+        for flaw in flaws:
+            yield Found("bad_policy", ("policy", *flaw.at), flaw.message, flaw.remedy)
+        if not flaws and reader.needs(step.policy, step.role) is None:
+            message = f"No policy {shown(step.policy.get('use'))} is published."
+            yield Found("no_such_policy", ("policy", "use"), message, "Publish it in the admin, under Policies.")
+
+    def _needed(self, step: Step) -> Sequence[Needed]:
+        """Who must approve more than once, or is of another role than the step's."""
+        reader = self.facts.policies
+        if reader is None or not step.policy or reader.flaws(step.policy):
+            return ()
+        needs = reader.needs(step.policy, step.role) or ()
+        return [need for need in needs if need.approvals > 1 or need.role != step.role]
 
     def _of_approval(self, step: Step, have: frozenset[int], members: Mapping[str, frozenset[int]]) -> Iterator[Found]:
         policy = step.policy or {}
-        wanted = policy.get("required_approvals")
-        if isinstance(wanted, int) and wanted > len(have):
-            message = f"{wanted} approvals are wanted of {step.role}, which has {_counted(len(have), 'member')}."
-            yield Found("too_few_people", ("policy", "required_approvals"), message, "Ask for fewer, or add members.")
+        for need in self._needed(step):
+            able = have if need.role == step.role else members.get(need.role, frozenset())
+            if need.approvals > len(able):
+                has = _counted(len(able), "member")
+                message = f"{need.approvals} approvals are wanted of {need.role}, which has {has}."
+                yield Found("too_few_people", ("policy", *need.at), message, "Ask for fewer, or add members.")
         given = policy.get("distinct_from_steps")
         for name in given if isinstance(given, list) else ():
             place = self.definition.places.get(name) if isinstance(name, str) else None

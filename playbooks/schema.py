@@ -402,6 +402,16 @@ class StepPart(Part):
     ] = None
 
 
+def _policy_noun(value: Any) -> str:
+    return "policy name" if isinstance(value, str) else "policy"
+
+
+Policy = Annotated[
+    Annotated[str, Field(min_length=1, max_length=60), Tag("policy name")] | Annotated[dict[str, Any], Tag("policy")],
+    Discriminator(_policy_noun),
+]
+
+
 class PerformedPart(StepPart):
     """What a step that one performer carries out may have besides."""
 
@@ -409,7 +419,10 @@ class PerformedPart(StepPart):
         Options | None,
         Field(description="Outcomes beside PASS and FAIL.", examples=[["approve", "defer"]]),
     ] = None
-    policy: Annotated[dict[str, Any] | None, Field(description="Who may decide.")] = None
+    policy: Annotated[
+        Policy | None,
+        Field(description="Who may decide: a policy or its name.", examples=["fees", {"required_approvals": 2}]),
+    ] = None
     severity: Annotated[Level | None, Field(description="The harm if it goes wrong.")] = None
     priority: Annotated[Level | None, Field(description="How urgent it is.")] = None
 

@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from approvals import claims, services
+from approvals import asking, claiming, claims, services
 from approvals.models import ActionRequest, Vote
 from audit import actions
 from audit.models import Entry
 from config import clock
 from runs import due
+from runs.leases import hashed
 from tests.approvals.pages import opened, page_of, read, sent
 from tests.factories import PERMIT, actions_of, later, reloaded, waiting_for_a_person
 from tests.people import BACKEND, person
@@ -105,7 +106,7 @@ def test_the_token_stays_in_the_session(request_, browser):
     token = browser.session[claims.IN_SESSION][request_.pk]
     assert token not in answer["Location"]
     assert token not in browser.get(page_of(request_)).content.decode()
-    assert services.hashed(token) == reloaded(request_).claim_token_hash
+    assert hashed(token) == reloaded(request_).claim_token_hash
 
 
 def test_the_step_says_how_long_a_claim_holds(validator, browser):
@@ -205,7 +206,7 @@ def test_a_button_needs_the_token_of_a_page_of_ours(button, request_, liaison):
 
 @pytest.mark.parametrize("button", ["claim", "renew", "release"])
 def test_what_is_not_to_be_seen_is_not_claimed(button, validator, browser):
-    foreign = services.create_request(actor=validator, title="Pay", role="human:treasurer")
+    foreign = asking.create_request(actor=validator, title="Pay", role="human:treasurer")
 
     assert browser.post(page_of(foreign), {button: "1"}).status_code == 404
 
@@ -240,7 +241,7 @@ def test_the_pages_script_renews_and_is_told_until_when(request_, browser):
 def test_the_pages_script_is_told_when_there_is_nothing_to_renew(request_, colleague, browser):
     pressed(browser, request_, "claim")
     later(minutes=20)
-    services.claim_request(request_id=request_.pk, actor=colleague)
+    claiming.claim_request(request_id=request_.pk, actor=colleague)
 
     answer = told(browser, request_)
 

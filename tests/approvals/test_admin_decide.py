@@ -6,8 +6,9 @@ from django.contrib.messages import get_messages
 from django.contrib.staticfiles import finders
 from django.test import Client
 
-from approvals import services
+from approvals import asking, binding, claiming, services
 from approvals.models import ActionRequest, Vote
+from audit.canonical import digest
 from audit.models import Entry
 from playbooks import catalogue
 from runs import services as runs
@@ -19,7 +20,7 @@ from tests.people import BACKEND, person
 
 pytestmark = pytest.mark.django_db
 
-QUERIES = 12  # session, user, request, roles, person, members, run, tasks, log, badge: however much has happened
+QUERIES = 11  # session, user, request, roles, person, members, run, tasks, log, badge: however much has happened
 
 FEE = steps(
     {"id": "AI-Screen", "role": "agent:validator", "call": "ai_validator.check_form"},
@@ -44,7 +45,7 @@ def human_step(**fields):
 
 
 def asked(validator, title="Buy a domain", role="human:police_liaison", **given):
-    return services.create_request(actor=validator, title=title, role=role, **given)
+    return asking.create_request(actor=validator, title=title, role=role, **given)
 
 
 def everything():
@@ -124,13 +125,14 @@ def test_the_page_says_why_its_reader_may_decide_and_who_else(request_, liaison,
 
     page = opened(browser, request_)
 
-    assert "1 member of human:police_liaison decides, and you are one." in page.words
+    assert "1 member of human:police_liaison decides." in page.words
+    assert "You are one of them." in page.words
     assert "Members: Dan Kim, liaison." in page.words
 
 
 def test_who_has_claimed_it_is_named_and_does_not_stand_in_the_way(request_, validator, liaison, browser):
     deputy = person("deputy", "human:police_liaison")
-    services.claim_requests(role="human:police_liaison", actor=deputy, limit=1)
+    claiming.claim_requests(role="human:police_liaison", actor=deputy, limit=1)
 
     page = opened(browser, request_)
     answer = sent(browser, request_, "PASS")
@@ -140,7 +142,7 @@ def test_who_has_claimed_it_is_named_and_does_not_stand_in_the_way(request_, val
 
 
 def test_a_claim_of_ones_own_is_given_back_on_the_page(request_, liaison, browser):
-    services.claim_requests(role="human:police_liaison", actor=liaison, limit=1)
+    claiming.claim_requests(role="human:police_liaison", actor=liaison, limit=1)
     assert opened(browser, request_).all("button", name="release")
 
     answer = browser.post(page_of(request_), {"release": "1"}, follow=True)
@@ -373,7 +375,7 @@ def test_what_changed_since_it_was_read_is_shown_anew_and_the_text_is_kept(reque
     shown = opened(browser, request_).hidden
     changed = reloaded(request_)
     changed.revision, changed.title = 2, "Approve twice the crowd"
-    changed.digest = services.digest(services.what_is_asked(changed))
+    changed.digest = digest(binding.what_is_asked(changed))
     ActionRequest.objects.filter(pk=changed.pk).update(revision=2, title=changed.title, digest=changed.digest)
 
     answer = browser.post(

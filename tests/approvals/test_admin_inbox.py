@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from approvals import services
+from approvals import asking, claiming, services
 from approvals.models import ActionRequest, RequestState
 from config import clock
 from runs import services as runs
@@ -23,7 +23,7 @@ QUERIES = 11
 
 
 def asked(validator, title, role="human:police_liaison", **given):
-    return services.create_request(actor=validator, title=title, role=role, **given)
+    return asking.create_request(actor=validator, title=title, role=role, **given)
 
 
 def tabs_of(response):
@@ -146,7 +146,7 @@ def test_a_closed_request_leaves_the_list_at_once(validator, liaison, client_for
 def test_a_claim_is_shown_and_hides_nothing(validator, liaison, client_for):
     deputy = person("deputy", "human:police_liaison")
     waiting_for_a_person(validator)
-    services.claim_requests(role="human:police_liaison", actor=deputy, limit=1)
+    claiming.claim_requests(role="human:police_liaison", actor=deputy, limit=1)
 
     page = client_for(liaison).get(INBOX)
 

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from django.core import mail
 
-from approvals import services
+from approvals import asking, claiming, services
 from approvals.models import ActionRequest, Notification
 from audit import actions
 from audit.models import Entry
 from config import clock
-from config.errors import Forbidden, Invalid, LeaseLost, WrongState
+from config.errors import AlreadyDecided, Forbidden, Invalid, LeaseLost, WrongState
 from config.mail import MailState
 from runs import due, jobs
 from runs import services as runs
@@ -27,7 +27,7 @@ def test_a_human_step_asks_its_role_with_all_that_is_to_be_decided(validator, li
     assert request.role == "human:police_liaison"
     assert request.asked["input"] == {"form_id": 123, "data": {"AI-Screen": {"risk": "low"}}}
     assert len(request.digest) == 64
-    assert request.policy["role"] == "human:police_liaison"
+    assert request.policy == {"stages": [{"rules": [{"id": "1.1", "role": "human:police_liaison"}]}]}
 
 
 def test_every_member_is_mailed_once_with_a_link_and_no_case_data(validator, liaison):
@@ -72,7 +72,7 @@ def test_nobody_is_mailed_about_what_is_decided_already(validator, liaison):
 
 
 def test_a_line_break_in_a_title_does_not_reach_a_mails_header(validator, liaison):
-    services.create_request(actor=validator, role="human:police_liaison", title="Key\nBcc: all@example.org")
+    asking.create_request(actor=validator, role="human:police_liaison", title="Key\nBcc: all@example.org")
     jobs.tick()
 
     (message,) = mail.outbox
@@ -81,7 +81,7 @@ def test_a_line_break_in_a_title_does_not_reach_a_mails_header(validator, liaiso
 
 
 def test_an_agent_asks_outside_any_step(validator, liaison):
-    made = services.create_request(
+    made = asking.create_request(
         actor=validator,
         role="human:police_liaison",
         request_type="api_key",
@@ -100,9 +100,9 @@ def test_an_agent_asks_outside_any_step(validator, liaison):
 
 def test_nobody_asks_in_anothers_name_or_asks_machines(validator):
     with pytest.raises(Forbidden, match="on behalf of"):
-        services.create_request(actor=validator, role="human:x", title="t", agent_id="other")
+        asking.create_request(actor=validator, role="human:x", title="t", agent_id="other")
     with pytest.raises(Invalid, match="no role of people"):
-        services.create_request(actor=validator, role="agent:validator", title="t")
+        asking.create_request(actor=validator, role="agent:validator", title="t")
 
 
 def test_a_person_claims_the_oldest_request_as_its_task(validator, liaison):
@@ -136,7 +136,7 @@ def test_a_claim_is_advice_another_member_may_decide(validator, liaison):
     (lease,) = runs.claim_tasks(role="human:police_liaison", actor=liaison)
     services.decide(request_id=request.pk, actor=colleague, outcome="PASS")
 
-    with pytest.raises(services.AlreadyDecided):
+    with pytest.raises(AlreadyDecided):
         runs.complete_task(task_id=lease.task.pk, actor=liaison, token=lease.token, outcome="FAIL", note="no")
 
 
@@ -146,11 +146,11 @@ def test_an_expired_claim_refuses_the_decision_and_goes_back_to_the_role(validat
     later(hours=9)
     held = {"task_id": lease.task.pk, "actor": liaison, "token": lease.token, "outcome": "PASS"}
 
-    with pytest.raises(services.TokenExpired):
+    with pytest.raises(claiming.TokenExpired):
         runs.complete_task(**held)
     due.sweep()
     assert ActionRequest.objects.get(pk=request.pk).state == "pending"
-    with pytest.raises(services.TokenExpired):
+    with pytest.raises(claiming.TokenExpired):
         runs.complete_task(**held)
     assert len(runs.claim_tasks(role="human:police_liaison", actor=liaison)) == 1
 
@@ -170,7 +170,7 @@ def test_a_claim_is_renewed_and_then_the_decision_counts(validator, liaison):
     later(hours=9)
     due.sweep()
     held = {"task_id": lease.task.pk, "actor": liaison, "token": lease.token}
-    with pytest.raises(services.TokenExpired) as refused:
+    with pytest.raises(claiming.TokenExpired) as refused:
         runs.complete_task(**held, outcome="PASS", note="long thought over")
     assert refused.value.extra == {"renew": f"/hitl/requests/{request.pk}/claim"}
 
@@ -203,25 +203,25 @@ def test_renewals_end_at_their_cap(validator, liaison):
         runs.extend_lease(**held)
     later(hours=3)
 
-    with pytest.raises(services.TokenExpired, match="Claim the request anew"):
+    with pytest.raises(claiming.TokenExpired, match="Claim the request anew"):
         runs.extend_lease(**held)
 
 
 def test_one_request_is_claimed_by_one_person_at_a_time_and_given_back(validator, liaison):
     colleague = person("colleague", "human:police_liaison")
     request = waiting_for_a_person(validator)
-    _, token = services.claim_request(request_id=request.pk, actor=liaison)
+    _, token = claiming.claim_request(request_id=request.pk, actor=liaison)
 
     with pytest.raises(WrongState, match="liaison is reviewing this"):
-        services.claim_request(request_id=request.pk, actor=colleague)
-    services.release_request(request_id=request.pk, actor=liaison)
-    services.claim_request(request_id=request.pk, actor=colleague)
+        claiming.claim_request(request_id=request.pk, actor=colleague)
+    claiming.release_request(request_id=request.pk, actor=liaison)
+    claiming.claim_request(request_id=request.pk, actor=colleague)
     with pytest.raises(LeaseLost):
         services.decide(request_id=request.pk, actor=liaison, outcome="PASS", token=token)
 
 
 def test_secrets_of_an_answer_reach_who_asked_and_nobody_else(validator, liaison, auditor, api_for):
-    made = services.create_request(
+    made = asking.create_request(
         actor=validator,
         role="human:police_liaison",
         request_type="api_key",

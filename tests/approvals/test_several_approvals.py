@@ -3,8 +3,9 @@
 
 import pytest
 
+from approvals.claiming import claim_request
 from approvals.models import ActionRequest, Vote
-from approvals.services import claim_request, decide
+from approvals.services import decide
 from audit import actions
 from config.errors import AlreadyDecided, Forbidden
 from runs.models import Task
@@ -43,7 +44,7 @@ def test_one_of_two_approvals_is_recorded_and_the_request_waits(people):
     assert now(request).state == "pending"
     assert play.open == {"approve"}
     (told,) = play.entries(actions.REQUEST_VOTED)
-    assert (told.data["approvals"], told.data["required"], told.note) == (1, 2, "fine")
+    assert (told.data["missing"], told.note) == ({"1.1": 1}, "fine")
 
     approve(request, people[1])
     assert (now(request).state, now(request).decided_by, play.open) == ("fulfilled", people[1], {"after"})
@@ -106,7 +107,7 @@ def test_the_page_says_who_has_approved_and_what_is_missing(people, client_for):
     first = client_for(user("anna"))
     page = first.get(path, follow=True)
     assert "2 members of" in page.content.decode()
-    assert "nothing moves until one more person has chosen it too" in page.content.decode()
+    assert "nothing moves until one more person has approved, of human:" in page.content.decode()
     sent = {"outcome": "PASS", "reason": "fine", "revision": request.revision, "digest": request.digest}
     answer = first.post(path, sent, follow=True)
     assert "more are needed" in answer.content.decode()

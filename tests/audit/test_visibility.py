@@ -4,7 +4,7 @@
 import pytest
 from django.db.models import Q
 
-from approvals.services import create_request
+from approvals.asking import create_request
 from audit import actions, visibility
 from audit.models import Entry
 from audit.services import Subject

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as generation
 from hypothesis import strategies as st
 
-from approvals.services import claim_request
+from approvals.claiming import claim_request
 from tests.contract import world as worlds
 from tests.contract.answers import json_of
 from tests.contract.closed import closed_description

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from approvals.services import create_request
+from approvals.asking import create_request
 from runs.services import start_run
 from tests.contract.answers import json_of, pages, paths_of, problem
 from tests.factories import PERMIT, founder, published

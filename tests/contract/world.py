@@ -16,8 +16,10 @@ from django.test import Client
 from accounts import seeds
 from accounts.models import ApiKey, User
 from accounts.services import revoke_key
+from approvals.asking import create_request
+from approvals.claiming import claim_request
 from approvals.models import ActionRequest
-from approvals.services import claim_request, create_request, decide
+from approvals.services import decide
 from audit.services import SYSTEM
 from config import clock
 from playbooks import rule_services

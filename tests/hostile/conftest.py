@@ -43,7 +43,7 @@ def ids(validator: User) -> dict[str, Any]:
 
 
 def _request_of(validator: User) -> ActionRequest:
-    from approvals.services import create_request
+    from approvals.asking import create_request
 
     return create_request(actor=validator, title="May I?", role="human:police_liaison")
 

@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong or odd with a playbook that can be read: each code, its place, and what no fault is found with."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 
+from approvals import approvers, policy_document
 from playbooks.definition import Branch, Definition, Parallel, Step, StepKind
 from playbooks.linter import LEVELS, Facts, lint
 from playbooks.parse import parse, parse_data
+from playbooks.policies import Reader
 from tests.house.tree import ROOT
 from tests.playbook_strategies import playbooks
 
 AGENT = {"type": "agent", "role": "agent:a"}
 HUMAN = {"type": "human", "role": "human:h"}
 CALL = {"type": "service", "role": "svc:s", "call": "known.call"}
+POLICIES = Reader(flaws=policy_document.flaws, needs=partial(approvers.needs, named=lambda name: None))
+
 FACTS = Facts(
+    policies=POLICIES,
     known_calls=["known.call", "known.undo", "known.query"],
     queryable_calls=["known.query"],
     members={"agent:a": frozenset({1}), "human:h": frozenset({2}), "human:none": frozenset(), "svc:s": frozenset()},
@@ -151,6 +158,7 @@ BAD = {
     "runs_itself": [([{"id": "a", "type": "playbook", "playbook": "story"}], "steps[0].playbook")],
     "role_missing": [([step("a", role="agent:nobody")], "steps[0].role")],
     "role_without_members": [([step("a", HUMAN, role="human:none")], "steps[0].role")],
+    "no_such_policy": [([step("a", HUMAN, policy="fees")], "steps[0].policy.use")],
     "too_few_people": [([step("a", HUMAN, policy={"required_approvals": 2})], "steps[0].policy.required_approvals")],
     "nobody_left": [
         (

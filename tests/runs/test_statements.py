@@ -77,7 +77,7 @@ def test_a_decision_reads_request_and_person_and_writes_run_task_request_vote_an
     def decide():
         approvals.decide(request_id=request.pk, actor=liaison, outcome="PASS", reason="fine")
 
-    assert cost(decide) == on(postgresql=4, sqlite=10)
+    assert cost(decide) == on(postgresql=3, sqlite=9)
     assert ActionRequest.objects.get().state == "fulfilled"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django_fsm.signals import post_transition
 
+from approvals import claiming
 from approvals import services as approvals
 from approvals.models import ActionRequest
 from audit.models import Entry
@@ -118,7 +119,7 @@ def rejected_by_the_claimer(validator: Any, liaison: Any) -> None:
 def claim_given_back(validator: Any, liaison: Any) -> None:
     request = waiting_for_a_person(validator)
     services.claim_tasks(role="human:police_liaison", actor=liaison)
-    approvals.release_request(request_id=request.pk, actor=liaison)
+    claiming.release_request(request_id=request.pk, actor=liaison)
     stopping.cancel_run(run_id=request.run_id, actor=founder())
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Action requests: a question to a person, the votes on it, and the mails about it."""
+"""Action requests: a question to a person, and the votes on it."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,6 @@ from django_fsm import FSMField, FSMModelMixin, transition
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
-from config.mail import DueMail, MailState
 from runs.models import LOOK_AGAIN, Priority, Run, Task
 
 
@@ -55,6 +55,16 @@ OPEN_REQUESTS = (
     RequestState.CHANGES_REQUESTED,
 )
 DECIDABLE_REQUESTS = (RequestState.PENDING, RequestState.IN_REVIEW)
+DECIDED_REQUESTS = (RequestState.FULFILLED, RequestState.REJECTED)
+
+
+class Decided(models.TextChoices):
+    """How a request came to its outcome."""
+
+    PERSON = "person"
+    BREAK_GLASS = "break_glass"  # by one person, in an emergency; reviewed afterwards
+    STANDING_RULE = "standing_rule"
+    TIMEOUT = "timeout"  # by nobody: the policy's default
 
 
 class Severity(models.TextChoices):
@@ -70,7 +80,9 @@ class RequestQuerySet(models.QuerySet["ActionRequest"]):
         if user.has_perm("runs.view"):
             return self
         run = Run.objects.visible_to(user).filter(pk=OuterRef("run"))
-        return self.filter(Q(requester=user.pk) | Q(decided_by=user.pk) | Q(role__in=user.roles) | Exists(run))
+        asked = Asked.objects.filter(request=OuterRef("pk"), user=user.pk)
+        parties = Q(requester=user.pk) | Q(decided_by=user.pk) | Q(assigned_to=user.pk)
+        return self.filter(parties | Q(role__in=user.roles) | Exists(asked) | Exists(run))
 
     def open(self) -> RequestQuerySet:
         return self.filter(state__in=OPEN_REQUESTS)
@@ -80,7 +92,9 @@ class RequestQuerySet(models.QuerySet["ActionRequest"]):
         if not user.is_human:
             return self.none()
         voted = Vote.objects.filter(request=OuterRef("pk"), revision=OuterRef("revision"), voter=user.pk)
-        return self.filter(~Exists(voted), state__in=DECIDABLE_REQUESTS, role__in=user.roles)
+        asked = Asked.objects.filter(request=OuterRef("pk"), user=user.pk)
+        mine = Q(role__in=user.roles) | Exists(asked)
+        return self.filter(mine, ~Exists(voted), state__in=DECIDABLE_REQUESTS)
 
     def in_inbox_order(self) -> RequestQuerySet:
         return self.order_by("priority", models.F("due_at").asc(nulls_last=True), "created_at", "id")
@@ -105,10 +119,20 @@ class ActionRequest(FSMModelMixin, GuardedModel):
 
     revision = models.PositiveIntegerField(default=1)
     asked = models.JSONField(default=dict)  # {call, input, context}: exactly what is to be decided
+    # What an approval starts, where no run asks: {playbook, version?, payload} or {call, input}.
+    action = models.JSONField(null=True, blank=True)
     required_fields = models.JSONField(default=dict, blank=True)  # {field: description}, as agents send it
     form = models.JSONField(null=True, blank=True)  # JSON Schema of the answer
     options = models.JSONField(default=list)  # [{key, label, ends}]
-    policy = models.JSONField(default=dict)  # frozen at creation
+    policy = models.JSONField(default=dict)  # frozen at creation, as `approvals/policy_document.py` says
+    eligible = models.JSONField(default=list)  # [{id, name, rules, barred?}]: who could decide when it was made
+    stage = models.PositiveSmallIntegerField(default=0)  # of the policy, from 0
+    # Questions to the requester, their answers, and what is to be changed: [{kind, by, at, text}], in order.
+    exchange = models.JSONField(default=list)
+    assigned_to = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="requests_assigned"
+    )  # advice to people, as a claim is
+    supersedes = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="superseded_by")
     digest = models.CharField(max_length=64)  # SHA-256 over what is asked, in canonical form
 
     state = FSMField(choices=RequestState, default=RequestState.PENDING, protected=True)
@@ -124,17 +148,27 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     )
     lapsed_token_hash = models.CharField(max_length=64, blank=True)
     outcome = models.CharField(max_length=64, blank=True)
+    decided_how = models.CharField(max_length=14, choices=Decided, blank=True)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="requests_decided"
+    )
+    standing_rule = models.ForeignKey(
+        "approvals.StandingRule", models.PROTECT, null=True, blank=True, related_name="requests", db_index=False
     )
     decided_at = models.DateTimeField(null=True, blank=True)
     response_data = models.JSONField(null=True, blank=True)
     notes = models.TextField(blank=True)
     rejection_reason = models.TextField(blank=True)
+    reason_code = models.CharField(max_length=64, blank=True)  # of the policy's
+    constraints = models.JSONField(null=True, blank=True)  # what the approval allows, narrower than what was asked
     claimed_decider = models.CharField(max_length=150, blank=True)  # `fulfilled_by` of a body: unverified
 
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    first_viewed_at = models.DateTimeField(null=True, blank=True)  # by somebody who may decide
+    first_claimed_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)  # its clock stands while the requester is asked
+    paused_seconds = models.PositiveIntegerField(default=0)
     follow_up_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -162,15 +196,22 @@ class ActionRequest(FSMModelMixin, GuardedModel):
             ),
             models.CheckConstraint(
                 condition=(
-                    Q(state__in=[RequestState.FULFILLED, RequestState.REJECTED])
-                    & Q(decided_by__isnull=False, decided_at__isnull=False)
-                    & ~Q(outcome="")
+                    Q(state__in=DECIDED_REQUESTS, decided_at__isnull=False) & ~Q(outcome="") & ~Q(decided_how="")
                 )
-                | (
-                    ~Q(state__in=[RequestState.FULFILLED, RequestState.REJECTED])
-                    & Q(decided_by__isnull=True, outcome="")
-                ),
-                name="request_decided_iff_decider",
+                | Q(state=RequestState.SUPERSEDED)  # an approval that was taken back keeps what it was
+                | (~Q(state__in=DECIDED_REQUESTS) & Q(decided_at__isnull=True, outcome="", decided_how="")),
+                name="request_decided_iff_outcome",
+            ),
+            models.CheckConstraint(
+                condition=Q(decided_how__in=[Decided.PERSON, Decided.BREAK_GLASS], decided_by__isnull=False)
+                | (Q(decided_how=Decided.STANDING_RULE, decided_by__isnull=True) & Q(standing_rule__isnull=False))
+                | Q(decided_how__in=["", Decided.TIMEOUT], decided_by__isnull=True),
+                name="request_decider_fits_how",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=RequestState.INFO_REQUESTED, paused_at__isnull=False)
+                | (~Q(state=RequestState.INFO_REQUESTED) & Q(paused_at__isnull=True)),
+                name="request_paused_iff_info_requested",
             ),
             models.CheckConstraint(
                 condition=Q(state__in=OPEN_REQUESTS, next_check_at__isnull=False)
@@ -214,11 +255,13 @@ class ActionRequest(FSMModelMixin, GuardedModel):
 
     def _end(self, at: datetime) -> None:
         self.claim_token_hash, self.claim_expires_at, self.next_check_at, self.updated_at = "", None, None, at
+        self.paused_at = None
 
     @transition(state, RequestState.PENDING, RequestState.IN_REVIEW, custom={"action": actions.REQUEST_CLAIMED})
     def claim(self, *, by: Any, token_hash: str, until: datetime, at: datetime) -> None:
         again = self.lapsed_token_hash == token_hash
         self.claimed_at = self.claimed_at if again else at
+        self.first_claimed_at = self.first_claimed_at or at
         self.claimed_by, self.claim_token_hash, self.claim_expires_at = by, token_hash, until
         self.lapsed_by, self.lapsed_token_hash = None, ""
         self.next_check_at, self.updated_at = until, at
@@ -233,15 +276,58 @@ class ActionRequest(FSMModelMixin, GuardedModel):
         self.lapsed_by, self.lapsed_token_hash = self.claimed_by, self.claim_token_hash
         self._unclaim(at)
 
+    @transition(
+        state, DECIDABLE_REQUESTS, RequestState.INFO_REQUESTED, custom={"action": actions.REQUEST_INFO_REQUESTED}
+    )
+    def request_info(self, *, at: datetime) -> None:
+        """The requester is asked something; until they answer, the clock stands."""
+        self._unclaim(at)
+        self.paused_at = at
+
+    @transition(
+        state, RequestState.INFO_REQUESTED, RequestState.PENDING, custom={"action": actions.REQUEST_INFO_ANSWERED}
+    )
+    def resume(self, *, at: datetime) -> None:
+        self._resume_clock(at)
+
+    @transition(
+        state, DECIDABLE_REQUESTS, RequestState.CHANGES_REQUESTED, custom={"action": actions.REQUEST_CHANGES_REQUESTED}
+    )
+    def request_changes(self, *, at: datetime) -> None:
+        """The requester is to ask anew, otherwise. That is no rejection."""
+        self._unclaim(at)
+
+    @transition(state, OPEN_REQUESTS, RequestState.PENDING, custom={"action": actions.REQUEST_REVISED})
+    def revise(self, *, changes: Mapping[str, Any], digest: str, at: datetime) -> None:
+        """Ask something else: votes on what was asked before count no more."""
+        if self.paused_at is not None:
+            self._resume_clock(at)
+        self._unclaim(at)
+        self.revision, self.stage, self.digest = self.revision + 1, 0, digest
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    def _resume_clock(self, at: datetime) -> None:
+        """Deadlines move by as long as the clock stood."""
+        assert self.paused_at is not None
+        stood = at - self.paused_at
+        self.paused_at, self.paused_seconds = None, self.paused_seconds + int(stood.total_seconds())
+        for name in ("follow_up_at", "due_at", "expires_at"):
+            moment = getattr(self, name)
+            setattr(self, name, moment + stood if moment is not None else None)
+        self.next_check_at, self.updated_at = at, at
+
     @transition(state, DECIDABLE_REQUESTS, RequestState.FULFILLED, custom={"action": actions.REQUEST_FULFILLED})
-    def fulfill(self, *, by: Any, outcome: str, response_data: Any, notes: str, at: datetime) -> None:
+    def fulfill(self, *, by: Any, outcome: str, response_data: Any, notes: str, at: datetime, how: str = "") -> None:
         self.decided_by, self.decided_at, self.outcome = by, at, outcome
+        self.decided_how = how or Decided.PERSON
         self.response_data, self.notes = response_data, notes
         self._end(at)
 
     @transition(state, DECIDABLE_REQUESTS, RequestState.REJECTED, custom={"action": actions.REQUEST_REJECTED})
-    def reject(self, *, by: Any, outcome: str, reason: str, at: datetime) -> None:
+    def reject(self, *, by: Any, outcome: str, reason: str, at: datetime, how: str = "") -> None:
         self.decided_by, self.decided_at, self.outcome, self.rejection_reason = by, at, outcome, reason
+        self.decided_how = how or Decided.PERSON
         self._end(at)
 
     @transition(state, OPEN_REQUESTS, RequestState.CANCELLED, custom={"action": actions.REQUEST_CANCELLED})
@@ -259,6 +345,16 @@ class ActionRequest(FSMModelMixin, GuardedModel):
         """Its task or run ended without it."""
         self._end(at)
 
+    @transition(
+        state,
+        (*OPEN_REQUESTS, RequestState.FULFILLED),
+        RequestState.SUPERSEDED,
+        custom={"action": actions.REQUEST_SUPERSEDED},
+    )
+    def supersede(self, *, at: datetime) -> None:
+        """Another request stands in its place: asked anew, or an approval taken back before it had effect."""
+        self._end(at)
+
 
 class Vote(models.Model):
     """One person's answer to one revision. Votes are only added (trigger)."""
@@ -268,6 +364,13 @@ class Vote(models.Model):
     voter = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="votes")
     outcome = models.CharField(max_length=64)
     reason = models.TextField(blank=True)
+    reason_code = models.CharField(max_length=64, blank=True)
+    stage = models.PositiveSmallIntegerField(default=0)
+    rules = models.JSONField(default=list)  # ids of the rules of its stage that the voter fitted
+    on_behalf_of = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    assurance = models.CharField(max_length=8, default="session")  # how sure it is who voted
     digest = models.CharField(max_length=64)  # of what the voter was shown
     channel = models.CharField(max_length=12)
     voted_at = models.DateTimeField()
@@ -276,25 +379,57 @@ class Vote(models.Model):
         ordering = ["id"]
         default_permissions = ("view",)
         constraints = [
-            models.UniqueConstraint(fields=["request", "revision", "voter"], name="vote_one_per_person_and_revision")
+            models.UniqueConstraint(fields=["request", "revision", "voter"], name="vote_one_per_person_and_revision"),
+            # Whoever lends their vote and whoever casts it are one voice.
+            models.UniqueConstraint(
+                fields=["request", "revision", "on_behalf_of"],
+                condition=Q(on_behalf_of__isnull=False),
+                name="vote_one_on_behalf_and_revision",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.outcome} by {self.voter_id}"
 
 
-class Notification(DueMail):
-    """A mail about a request, to one person."""
+class Revision(models.Model):
+    """What was asked, each time it was asked anew. Only added to (trigger); the request holds the newest."""
 
-    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="notifications", db_index=False)
+    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="revisions", db_index=False)
+    number = models.PositiveIntegerField()
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )  # nobody: the product opened it again
+    made_at = models.DateTimeField()
+    reason = models.TextField(blank=True)
+    content = models.JSONField()  # all that a decision on it binds
+    digest = models.CharField(max_length=64)  # SHA-256 of it, in canonical form
+    changes = models.JSONField(default=list)  # [{path, before?, after?}] against the one before
+    keeps_votes = models.BooleanField(default=False)  # it only narrows, in ways the policy names
 
     class Meta:
+        ordering = ["request", "number"]
         default_permissions = ("view",)
-        indexes = [models.Index(fields=["due_at"], condition=Q(state=MailState.DUE), name="notification_due")]
-        constraints = [
-            models.UniqueConstraint(fields=["request", "recipient", "purpose"], name="notification_once"),
-            *DueMail.constraints("notification"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["request", "number"], name="revision_number_once")]
 
-    def is_needed(self) -> bool:
-        return self.request.is_open
+    def __str__(self) -> str:
+        return f"revision {self.number} of {self.request_id}"
+
+
+class Asked(models.Model):
+    """Somebody who may decide a request although they are not of its role: by another rule, escalated to, or lent.
+
+    Only added to (trigger): that somebody was asked stays true.
+    """
+
+    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="asked_people", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    why = models.CharField(max_length=20)  # rule, escalated, delegated
+    asked_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["request", "user"], name="asked_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} is asked ({self.why})"

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asking: the question of a step, of an agent in mid-task, or of an agent outside any run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from accounts.models import KIND_OF_ROLE, Kind, User, is_role
+from approvals import policies, policy_document, rights, standing
+from approvals.binding import what_is_asked
+from approvals.models import ActionRequest, Asked, Notification, RequestType, Severity
+from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
+from approvals.policy_document import PolicyInvalid
+from audit import actions
+from audit.canonical import digest
+from audit.services import SYSTEM, Line, act, record
+from config import clock
+from config.batch import Batch
+from config.errors import Forbidden, Invalid, Problem
+from runs import wake
+from runs.inputs import Known
+from runs.models import LOOK_AGAIN, Priority, Task
+
+
+def open_requests(tasks: Sequence[Task], at: datetime, batch: Batch, known: Known) -> list[Line]:
+    """Ask the questions of steps that people answer, in the batch that makes their tasks; mail their roles."""
+    members: dict[str, Sequence[Any]] = {}
+    lines: list[Line] = []
+    for task in tasks:
+        request = _question_of(task, at, known.handed(task))
+        if task.role not in members:
+            members[task.role] = rights.in_role(role=task.role)
+        lines += ask(batch, request, actor=SYSTEM, at=at, declared=task.definition.policy, members=members[task.role])
+    return lines
+
+
+def _question_of(task: Task, at: datetime, given: Mapping[str, Any]) -> ActionRequest:
+    step, run = task.definition, task.run
+    return ActionRequest(
+        task=task,
+        run=run,
+        requester_id=run.started_by_id,
+        role=task.role,
+        title=step.title or f"{step.id.replace('-', ' ').replace('_', ' ')}: {run.version.playbook}",
+        description=step.description,
+        severity=step.severity,
+        priority=task.priority,
+        asked=_asked(task, given),
+        form=dict(step.form) if step.form else None,
+        options=[{"key": o.key, "label": o.label, "ends": o.ends} for o in step.options],
+        created_at=at,
+        updated_at=at,
+        next_check_at=at + LOOK_AGAIN,
+    )
+
+
+def _asked(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the decision is about: the step of the version, its call, and what it is handed."""
+    version, call = task.run.version, task.definition.call
+    return {
+        "playbook": version.playbook.slug,
+        "version": version.number,
+        "version_sha256": version.digest,
+        "step": task.step,
+        "call": {"action": call.action, "arguments": dict(call.arguments)} if call else None,
+        "input": dict(given),
+    }
+
+
+def ask_in_mid_task(
+    task: Task,
+    *,
+    batch: Batch,
+    actor: User,
+    at: datetime,
+    role: str,
+    reason: str,
+    context: Mapping[str, Any],
+    options: Sequence[str],
+    severity: str,
+) -> tuple[str, list[Line]]:
+    """The question of an agent that stops in the middle of its task, in the batch that ends its lease."""
+    role = role or settings.REVIEW_ROLE
+    _refuse_role_of_machines(role)
+    step, run = task.definition, task.run
+    request = ActionRequest(
+        task=task,
+        run=run,
+        requester=actor,
+        role=role,
+        title=reason[:200] or f"{step.title or step.id}: may it go on?",
+        description=reason if len(reason) > 200 else "",
+        severity=severity,
+        priority=task.priority,
+        asked={**_asked(task, Known(run).handed(task)), "context": dict(context)},
+        options=[{"key": word, "label": word, "ends": ""} for word in options],
+        created_at=at,
+        updated_at=at,
+        next_check_at=at + LOOK_AGAIN,
+    )
+    return request.pk, ask(batch, request, actor=actor, at=at, declared=step.policy)
+
+
+def _refuse_role_of_machines(role: str) -> None:
+    if not is_role(role) or KIND_OF_ROLE[role.partition(":")[0]] != Kind.HUMAN:
+        raise Invalid(f"{role!r} is no role of people.", errors=[Problem("role", "not a human role", "human:…")])
+
+
+@act(actions.REQUEST_CREATE_DENIED, one_write=True)
+def create_request(
+    *,
+    actor: User,
+    title: str,
+    role: str,
+    request_type: str = RequestType.CUSTOM,
+    description: str = "",
+    required_fields: Mapping[str, str] | None = None,
+    priority: Priority = Priority.MEDIUM,
+    severity: str = Severity.MEDIUM,
+    context: Mapping[str, Any] | None = None,
+    agent_id: str = "",
+    workflow_id: str = "",
+    policy: Mapping[str, Any] | None = None,
+) -> ActionRequest:
+    """An agent asks a human, outside any step; `policy` says who decides, if not one member of the role.
+
+    Raises Forbidden, and Invalid for a role that people do not hold, and for what is no policy.
+    """
+    if agent_id and agent_id != actor.get_username():
+        raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
+    if actor.is_human and not (actor.roles or actor.has_perm("runs.start")):
+        raise Forbidden("Asking is for agents, programs, and people who work in a role or may start runs.")
+    _refuse_role_of_machines(role)
+    declared = _judged(policy)
+    at = clock.now()
+    request = ActionRequest(
+        requester=actor,
+        role=role,
+        request_type=request_type,
+        title=title,
+        description=description,
+        priority=priority,
+        severity=severity,
+        required_fields=dict(required_fields or {}),
+        asked={"context": dict(context or {})},
+        form=_form_of(required_fields or {}),
+        workflow_id=workflow_id,
+        created_at=at,
+        updated_at=at,
+        next_check_at=at + LOOK_AGAIN,
+    )
+    batch = Batch()
+    record(ask(batch, request, actor=actor, at=at, declared=declared), into=batch)
+    batch.write()
+    wake.after_commit()
+    return request
+
+
+def _judged(written: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Raises PolicyInvalid."""
+    problems = [
+        Problem(".".join(["policy", *map(str, flaw.at)]), flaw.message, flaw.remedy)
+        for flaw in policy_document.flaws(written or {})
+    ]
+    if problems:
+        raise PolicyInvalid(f"The policy cannot be used. {problems[0].message}", errors=problems)
+    return written
+
+
+def ask(
+    batch: Batch,
+    request: ActionRequest,
+    *,
+    actor: Any,
+    at: datetime,
+    declared: Mapping[str, Any] | None = None,
+    members: Sequence[Any] | None = None,
+) -> list[Line]:
+    """Freeze who may decide, and ask them: the lines that must be recorded. `members` are those of the request's role.
+
+    `declared` is the policy as it is written, judged before.
+    """
+    members = list[Any](rights.in_role(role=request.role)) if members is None else members
+    rules = policy_document.written(declared, role=request.role, named=policies.published)
+    is_of_role = rules.is_simple and rules.roles == (request.role,)
+    able = rights.eligible(request, rules, members if is_of_role else None)
+    rules = with_counts(rules, able)
+    request.policy = policy_document.as_json(rules)
+    request.eligible = [person.as_json() for person in able]
+    request.digest = digest(what_is_asked(request))
+    batch.insert(request)
+    if not is_of_role:
+        in_role = {user.pk for user in members}
+        batch.insert(
+            *(Asked(request=request, user_id=one.id, why="rule", asked_at=at) for one in able if one.id not in in_role)
+        )
+    rule = standing.answering(request, at) if any(user.has_standing_rule for user in members) else None
+    if rule is not None:
+        request.standing_rule, request.next_check_at = rule, at
+    told = [] if rule is not None else _to_tell(rules, able)
+    batch.insert(*(Notification(request=request, recipient_id=pk, purpose="asked", due_at=at) for pk in told))
+    subject = request.audit_subject()
+    facts = {"requester": str(request.requester_id), "notified": len(told)}
+    private = {"title": request.title, "description": request.description, "asked": request.asked}
+    lines = [Line(actions.REQUEST_CREATED, subject, actor, at, to_state="pending", data=facts, private=private)]
+    lacking = unsatisfiable(rules, able)
+    if lacking:
+        lines.append(_alert(batch, request, lacking, at))
+    return lines
+
+
+def _to_tell(rules: Policy, able: Sequence[Eligible]) -> list[int]:
+    """Who is told first: the people of the first stage."""
+    first = {rule.id for rule in rules.stages[0].rules}
+    return [person.id for person in able if first & set(person.rules)]
+
+
+def _alert(batch: Batch, request: ActionRequest, lacking: Sequence[str], at: datetime) -> Line:
+    """Nobody can satisfy the policy as things stand: operators are told at once, instead of waiting for ever."""
+    operators = User.objects.filter(rights.has("runs.control"), is_active=True, kind=Kind.HUMAN).distinct()
+    told = operators.values_list("pk", flat=True)
+    batch.insert(*(Notification(request=request, recipient_id=pk, purpose="unsatisfiable", due_at=at) for pk in told))
+    facts = {"notified": len(told)}
+    note = " ".join(lacking)
+    subject = request.audit_subject()
+    return Line(actions.REQUEST_UNSATISFIABLE, subject, SYSTEM, at, result="FAIL", note=note, data=facts)
+
+
+def _form_of(required_fields: Mapping[str, str]) -> dict[str, Any] | None:
+    """`{field: description}` as a JSON Schema of required texts."""
+    if not required_fields:
+        return None
+    fields = {name: {"type": "string", "minLength": 1, "title": text} for name, text in required_fields.items()}
+    return {"type": "object", "properties": fields, "required": list(fields)}

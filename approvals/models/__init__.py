@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests and votes; policies and standing rules; messages. One file for each subject."""
+
+from approvals.models.messages import Notification
+from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
+from approvals.models.requests import (
+    DECIDABLE_REQUESTS,
+    DECIDED_REQUESTS,
+    OPEN_REQUESTS,
+    ActionRequest,
+    Asked,
+    Decided,
+    RequestQuerySet,
+    RequestState,
+    RequestType,
+    Revision,
+    Severity,
+    Vote,
+    new_request_id,
+)
+
+__all__ = [
+    "DECIDABLE_REQUESTS",
+    "DECIDED_REQUESTS",
+    "OPEN_REQUESTS",
+    "ActionRequest",
+    "Asked",
+    "Decided",
+    "Notification",
+    "Policy",
+    "PolicyVersion",
+    "RequestQuerySet",
+    "RequestState",
+    "RequestType",
+    "Revision",
+    "RuleState",
+    "Severity",
+    "StandingRule",
+    "Vote",
+    "new_request_id",
+]
