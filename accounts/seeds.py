@@ -25,6 +25,8 @@ MANAGES = {
     "playbooks.publish",
     "playbooks.manage_connectors",
     "playbooks.govern",
+    "approvals.manage_templates",
+    "approvals.manage_limits",
     "runs.start",
     "runs.control",
     "accounts.manage",

@@ -27,6 +27,9 @@ from approvals import columns, inbox
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.template_admin import (
+    RequestTemplateAdmin as RequestTemplateAdmin,
+)  # registers itself, as does AgentLimitAdmin
 from approvals.views import decision_page
 from audit.shown import as_text, made_visible
 from config import clock

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.apps import AppConfig
 from django.db.models import Q
+from django.db.models.signals import post_migrate
 
 
 class ApprovalsConfig(AppConfig):
@@ -14,8 +15,10 @@ class ApprovalsConfig(AppConfig):
             events,
             notify,
             policy_document,
+            seeds,
             services,
             standing,
+            tallying,
             timers,
             triggers,
         )
@@ -37,7 +40,9 @@ class ApprovalsConfig(AppConfig):
         policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
         due.register_source("mail", notify.mails())
         due.register_sweep(timers.look_at_requests, ActionRequest)
+        due.register_sweep(tallying.tally_closed, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))
+        post_migrate.connect(seeds.after_migrate, sender=self, dispatch_uid="approvals.seeds")
         feed.describe("request", events.of_requests)

@@ -4,11 +4,13 @@
 from approvals.models import (
     OPEN_REQUESTS,
     ActionRequest,
+    AgentLimit,
     Asked,
     Notification,
     Policy,
     PolicyVersion,
     RequestState,
+    RequestTemplate,
     Revision,
     RuleState,
     StandingRule,
@@ -22,6 +24,10 @@ OPEN = sql_words(OPEN_REQUESTS)
 CLOSED = f'OLD."state" NOT IN ({OPEN})'
 SAME_REVISION = 'NEW."revision" <= OLD."revision"'
 SAME_TASK_OPEN = f'"task_id" = NEW."task_id" AND "state" IN ({OPEN})'
+SAME_QUESTION_OPEN = (
+    '"requester_id" = NEW."requester_id" AND "question_digest" = NEW."question_digest" '
+    f'AND NEW."question_digest" <> \'\' AND "state" IN ({OPEN})'
+)
 SENT = f"OLD.\"state\" = '{MailState.SENT}'"
 
 ASKED = (
@@ -40,6 +46,7 @@ ANSWER = (
     "outcome", "decided_by", "decided_how", "decided_at", "response_data", "notes", "rejection_reason", "reason_code",
     "constraints", "claimed_decider",
 )  # fmt: skip
+COUNTED = ("role", "priority", "first_viewed_at", "first_claimed_at", "due_at")  # by the statistics, once
 SETTLED = f"OLD.\"state\" <> '{VersionState.DRAFT}'"
 TERMS = (
     "title", "reason", "role", "request_type", "agent", "playbook", "step", "max_severity", "when", "max_uses",
@@ -47,13 +54,14 @@ TERMS = (
 )  # fmt: skip
 
 TRIGGERS = [
-    *no_delete(ActionRequest, unique=[SAME_TASK_OPEN]),
+    *no_delete(ActionRequest, unique=[SAME_TASK_OPEN, SAME_QUESTION_OPEN]),
     arrows(ActionRequest),
     starts_in(ActionRequest, RequestState.PENDING),
     frozen(ActionRequest, "id", "task", "run", "requester", "request_type", "created_at", rule="identity"),
     frozen(ActionRequest, *ASKED, "severity", when=SAME_REVISION, rule="asked"),
     frozen(ActionRequest, *ASKED, *ANSWER, when=CLOSED, rule="closed"),
-    frozen(ActionRequest, "eligible", "supersedes", rule="made_with"),
+    frozen(ActionRequest, *COUNTED, when=CLOSED, rule="counted"),
+    frozen(ActionRequest, "eligible", "supersedes", "template", "question_digest", rule="made_with"),
     *append_only(Vote),
     *append_only(Revision),
     *append_only(Asked),
@@ -67,6 +75,10 @@ TRIGGERS = [
     arrows(StandingRule),
     starts_in(StandingRule, RuleState.PROPOSED),
     frozen(StandingRule, *TERMS, rule="terms"),
+    *no_delete(RequestTemplate),
+    frozen(RequestTemplate, "name", "created_at", rule="identity"),
+    *no_delete(AgentLimit),
+    frozen(AgentLimit, "user", rule="identity"),
     *no_delete(Notification),
     frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
     frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.urls import path, re_path
 
-from approvals import api
+from approvals import agent_api, api
 
 _ID = r"(?P<request_id>har_[0-9a-f]{12})"
 
 urlpatterns = [
+    path("hitl/templates", agent_api.Templates.as_view()),
+    path("hitl/statistics", agent_api.Statistics.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/cancel\Z", agent_api.Cancel.as_view()),
     path("hitl/requests", api.Requests.as_view()),
     re_path(rf"^hitl/requests/{_ID}\Z", api.OneRequest.as_view()),
     re_path(rf"^hitl/requests/{_ID}/claim\Z", api.Claim.as_view()),

@@ -351,7 +351,13 @@ class CallSchema(AutoSchema):
         yield from said.refuses
 
 
-GOOD = {"200": "It is so.", "201": "Made.", "202": "Accepted; it goes on without you.", "204": "There is nothing."}
+GOOD = {
+    "200": "It is so.",
+    "201": "Made.",
+    "202": "Accepted; it goes on without you.",
+    "204": "There is nothing.",
+    "304": "It is what you know already.",
+}
 RETRY_AFTER: Schema = {"schema": {"type": "integer"}, "description": "Seconds to wait."}
 OF_REFUSALS: Mapping[int, Schema] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to log in."}},

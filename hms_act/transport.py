@@ -45,7 +45,9 @@ class Call:
     method: str
     path: str
     content: bytes | None = None
-    params: Mapping[str, str] | list[tuple[str, str]] = field(default_factory=dict)  # pairs, where a name stands several times
+    params: Mapping[str, str] | list[tuple[str, str]] = field(
+        default_factory=dict
+    )  # pairs, where a name stands several times
     headers: Mapping[str, str] = field(default_factory=dict)
     patience: float = 0.0  # seconds for which the server may rightly hold back its answer
     anonymous: bool = False

@@ -18,12 +18,15 @@ from approvals.models.requests import (
     Vote,
     new_request_id,
 )
+from approvals.models.tallies import RequestTally
+from approvals.models.templates import AgentLimit, RequestTemplate
 
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
     "OPEN_REQUESTS",
     "ActionRequest",
+    "AgentLimit",
     "Asked",
     "Decided",
     "Notification",
@@ -31,6 +34,8 @@ __all__ = [
     "PolicyVersion",
     "RequestQuerySet",
     "RequestState",
+    "RequestTally",
+    "RequestTemplate",
     "RequestType",
     "Revision",
     "RuleState",
