@@ -17,7 +17,7 @@ from knox.settings import knox_settings
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.request import Request
 
-from accounts import tokens
+from accounts import assurance, tokens
 from accounts.models import ApiKey, User, public_part
 from audit.context import refine
 from config import clock
@@ -80,7 +80,7 @@ def _note_use(key: ApiKey, now: datetime) -> None:
 
 def by_token(raw: str) -> Authenticated:
     user, _ = tokens.bearer_of(raw, tokens.ACCESS)
-    refine(credential="jwt")
+    refine(credential="jwt", authenticated_at=user.proved_at)
     return user, None
 
 
@@ -91,6 +91,7 @@ def by_session(request: Request) -> Authenticated | None:
         return None
     SessionAuthentication().enforce_csrf(request)
     refine(credential="session")
+    assurance.recall(request._request)
     return user, None
 
 

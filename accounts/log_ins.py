@@ -13,6 +13,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from accounts import assurance
 from accounts.models import User
 from audit import actions
 from audit.services import SYSTEM, Line, Subject, SystemActor, act, record
@@ -35,8 +36,9 @@ def connect() -> None:
     user_login_failed.connect(log_in_failed, dispatch_uid="accounts.log_in_failed")
 
 
-def logged_in(sender: Any, user: User, **kwargs: Any) -> None:
+def logged_in(sender: Any, user: User, request: Any = None, **kwargs: Any) -> None:
     at = clock.now()
+    assurance.note(request, at)
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(last_login=at)
         record([Line(actions.USER_LOGGED_IN, user.audit_subject(), user, at)])

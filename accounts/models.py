@@ -48,6 +48,8 @@ class User(AbstractUser):
     )
     history = HistoricalRecords(excluded_fields=["password", "last_login"], m2m_fields=["groups"])
 
+    proved_at: datetime | None = None  # when they gave the password that stands behind a token
+
     class Meta(AbstractUser.Meta):
         constraints = [
             models.CheckConstraint(

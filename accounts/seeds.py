@@ -27,6 +27,7 @@ MANAGES = {
     "playbooks.govern",
     "approvals.manage_templates",
     "approvals.manage_limits",
+    "approvals.manage_policies",
     "runs.start",
     "runs.control",
     "accounts.manage",

@@ -21,6 +21,7 @@ from accounts.models import User
 from config import clock
 from config.errors import NotAuthenticated
 
+PROVED_AT = "auth_time"  # OpenID Connect Core 1.0, section 2: when the password was given; renewed tokens have none
 ACCESS, REFRESH = AccessToken.token_type, RefreshToken.token_type
 REQUIRED_CLAIMS = ["exp", "iat", api_settings.USER_ID_CLAIM, api_settings.TOKEN_TYPE_CLAIM]
 
@@ -28,6 +29,7 @@ REQUIRED_CLAIMS = ["exp", "iat", api_settings.USER_ID_CLAIM, api_settings.TOKEN_
 def issue(user: User, *, at: datetime) -> dict[str, str]:
     """{access, refresh}: the one for calls, the other for the next access token."""
     refresh = RefreshToken.for_user(user)
+    refresh[PROVED_AT] = int(at.timestamp())
     return {"access": _signed(refresh.access_token, at), "refresh": _signed(refresh, at)}
 
 
@@ -56,6 +58,8 @@ def bearer_of(raw: str, token_type: str) -> tuple[User, datetime]:
     password_then = str(claims.get(api_settings.REVOKE_TOKEN_CLAIM))
     if not constant_time_compare(password_then, get_md5_hash_password(user.password)):
         raise NotAuthenticated("The password has been changed since this token was issued. Log in again.")
+    proved = claims.get(PROVED_AT)
+    user.proved_at = _moment(proved) if isinstance(proved, int) else None
     return user, now
 
 

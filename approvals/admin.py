@@ -23,7 +23,7 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import columns, inbox
+from approvals import columns, inbox, policy_admin, request_pages, standing_admin  # noqa: F401  registers the pages of policies and rules
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
@@ -173,7 +173,8 @@ class ActionRequestAdmin(EvidenceAdmin):
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(strict_csp(decision_page))
         here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/\Z"
-        return [re_path(here, page, name="approvals_actionrequest_decide"), *super().get_urls()]
+        decide = re_path(here, page, name="approvals_actionrequest_decide")
+        return [decide, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

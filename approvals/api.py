@@ -16,9 +16,9 @@ from rest_framework.response import Response
 
 from accounts.calls import Call
 from accounts.models import User
-from approvals import asking, claiming, reading, services
+from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
-from approvals.models import ActionRequest, RequestState, RequestType, Severity
+from approvals.models import ActionRequest, Decided, RequestState, RequestType, Severity
 from approvals.secrets import masked
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
@@ -30,6 +30,10 @@ from runs.prefer import wait_headers, wait_of
 
 ETAG = re.compile(r'"[^"]*"')  # with or without the W/ that a proxy may have put before it
 ORDERS = {"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")}
+DECIDING = (
+    *("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired", "request_expired"),
+    "step_up_required",
+)
 PRIORITIES = [name.lower() for name in Priority.names]
 
 
@@ -47,6 +51,19 @@ class CreateIn(serializers.Serializer[Any]):
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
     role = HumanRoleField()
+    policy = serializers.DictField(required=False, default=None, allow_null=True)
+
+
+class ReviseIn(serializers.Serializer[Any]):
+    """What shall be asked instead; what is left out stays."""
+
+    title = TextField(required=False, max_length=200)
+    description = TextField(required=False, allow_blank=True, max_length=20_000)
+    context = serializers.DictField(required=False)  # type: ignore[assignment]  # not DRF's attribute
+    payload = serializers.DictField(required=False)
+    input = serializers.DictField(required=False)
+    reason = TextField(required=False, default="", allow_blank=True, max_length=10_000)
+    revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
 
 
 class WaitIn(serializers.Serializer[Any]):
@@ -57,6 +74,9 @@ class FulfillIn(serializers.Serializer[Any]):
     response_data = serializers.DictField(required=False, default=dict)
     notes = TextField(required=False, default="", allow_blank=True, max_length=10_000)
     outcome = TextField(required=False, default=services.APPROVE, max_length=64)
+    reason_code = TextField(required=False, default="", allow_blank=True, max_length=64)
+    constraints = serializers.DictField(required=False, default=None, allow_null=True)
+    emergency = serializers.BooleanField(required=False, default=False)
     fulfilled_by = TextField(required=False, default="", allow_blank=True, max_length=150)
     revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
     token = TextField(required=False, default="", allow_blank=True, max_length=100)  # of a claim
@@ -64,6 +84,7 @@ class FulfillIn(serializers.Serializer[Any]):
 
 class RejectIn(serializers.Serializer[Any]):
     reason = TextField(required=False, default="", allow_blank=True, max_length=10_000)
+    reason_code = TextField(required=False, default="", allow_blank=True, max_length=64)
     rejected_by = TextField(required=False, default="", allow_blank=True, max_length=150)
     revision = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=2**31 - 1)
     token = TextField(required=False, default="", allow_blank=True, max_length=100)  # of a claim
@@ -81,10 +102,14 @@ class RequestOut(serializers.Serializer[Any]):
     context = serializers.SerializerMethodField()  # type: ignore[assignment]  # the same
     role = serializers.CharField()
     options = serializers.SerializerMethodField()
+    action = serializers.SerializerMethodField()
+    policy = serializers.SerializerMethodField()
+    stage = serializers.IntegerField()
     revision = serializers.IntegerField()
     digest = serializers.CharField()
     status = serializers.ChoiceField(source="state", choices=RequestState.choices)
     outcome = serializers.CharField()
+    decided_how = serializers.ChoiceField(choices=[("", ""), *Decided.choices])
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     due_at = serializers.DateTimeField(allow_null=True)
@@ -94,6 +119,9 @@ class RequestOut(serializers.Serializer[Any]):
     response_data = serializers.SerializerMethodField()
     notes = serializers.CharField()
     rejection_reason = serializers.CharField()
+    reason_code = serializers.CharField()
+    constraints = serializers.SerializerMethodField()
+    exchange = serializers.SerializerMethodField()
     workflow_id = serializers.CharField()
     run_id = serializers.IntegerField(allow_null=True)
     task_id = serializers.IntegerField(allow_null=True)
@@ -123,6 +151,22 @@ class RequestOut(serializers.Serializer[Any]):
     @extend_schema_field(shown.ANYTHING)
     def get_context(self, request: ActionRequest) -> Any:
         return request.asked.get("context", request.asked)
+
+    @extend_schema_field(shown.MAYBE_OBJECT)
+    def get_action(self, request: ActionRequest) -> Any:
+        return request.action
+
+    @extend_schema_field(shown.OBJECT)
+    def get_policy(self, request: ActionRequest) -> Any:
+        return request.policy
+
+    @extend_schema_field(shown.MAYBE_OBJECT)
+    def get_constraints(self, request: ActionRequest) -> Any:
+        return request.constraints
+
+    @extend_schema_field(shown.EXCHANGE)
+    def get_exchange(self, request: ActionRequest) -> Any:
+        return request.exchange
 
     def _reader(self) -> Any:
         return self.root._context.get("reader")  # `context` is one of the fields here
@@ -231,10 +275,26 @@ class Requests(Call, ListAPIView[ActionRequest]):
         return Response(RequestOut(found, context={"reader": self.actor}).data, status=status, headers=headers)
 
 
-class OneRequest(Call):
+class RequestCall(Call):
+    """A call on one request, which may be held against its ETag."""
+
+    limit_scope = "decide"
+
+    def etag_now(self, **named: Any) -> str | None:
+        return reading.locked(named["request_id"], self.actor).etag
+
+    def told(self, request_id: str) -> Response:
+        """The request as it is now."""
+        return Response(RequestOut(_one(self.request, request_id), context={"reader": self.actor}).data)
+
+
+class OneRequest(RequestCall):
     """GET /hitl/requests/{id}: reading changes nothing, and carries nothing out. With `wait` (or `Prefer: wait=30`) the
     answer comes once the request is closed, or after so many seconds. With `If-None-Match` it comes once the request is
-    another than that one, and is 304 if it is not."""
+    another than that one, and is 304 if it is not.
+
+    PATCH: ask something else instead, as a new revision; votes on what was asked before count no more.
+    """
 
     @described(
         "get_request",
@@ -255,14 +315,20 @@ class OneRequest(Call):
             return Response(status=304, headers=headers)
         return Response(RequestOut(found, context={"reader": self.actor}).data, headers=headers)
 
-
-class RequestCall(Call):
-    """A call on one request, which may be held against its ETag."""
-
-    limit_scope = "decide"
-
-    def etag_now(self, **named: Any) -> str | None:
-        return reading.locked(named["request_id"], self.actor).etag
+    @described(
+        "revise_request",
+        "Ask something else instead",
+        asks=ReviseIn,
+        example=shown.REVISE,
+        answers={200: RequestOut},
+        shows=shown.REVISED,
+        refuses=("forbidden", "wrong_state", "already_decided"),
+    )
+    def patch(self, request: Request, request_id: str) -> Response:
+        given = validated(ReviseIn, request.data)
+        about = {"reason": given.pop("reason"), "revision": given.pop("revision")}
+        revising.revise_request(request_id=request_id, actor=self.actor, changes=given, **about)
+        return self.told(request_id)
 
 
 class Fulfill(RequestCall):
@@ -275,7 +341,7 @@ class Fulfill(RequestCall):
         example=shown.FULFILL,
         answers={200: RequestOut},
         shows=shown.FULFILLED,
-        refuses=("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired"),
+        refuses=DECIDING,
     )
     def post(self, request: Request, request_id: str) -> Response:
         given = validated(FulfillIn, request.data)
@@ -284,7 +350,10 @@ class Fulfill(RequestCall):
             actor=self.actor,
             outcome=given["outcome"],
             reason=given["notes"],
+            reason_code=given["reason_code"],
             response_data=given["response_data"],
+            constraints=given["constraints"],
+            emergency=given["emergency"],
             revision=given["revision"],
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
@@ -361,7 +430,7 @@ class Reject(RequestCall):
         example=shown.REJECT,
         answers={200: RequestOut},
         shows=shown.REJECTED,
-        refuses=("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired"),
+        refuses=DECIDING,
     )
     def post(self, request: Request, request_id: str) -> Response:
         given = validated(RejectIn, request.data)
@@ -370,6 +439,7 @@ class Reject(RequestCall):
             actor=self.actor,
             outcome=services.REJECT,
             reason=given["reason"],
+            reason_code=given["reason_code"],
             revision=given["revision"],
             token=given["token"],
             claimed_decider=given["rejected_by"],

@@ -6,6 +6,8 @@ A test sends every example to the server and holds the answer against the descri
 
 from __future__ import annotations
 
+from typing import Any
+
 from drf_spectacular.utils import OpenApiParameter
 
 WHEN = "2025-11-03T14:00:01.250000Z"
@@ -34,6 +36,22 @@ OPTIONS = {
     },
 }
 ANYTHING = {"description": "Any JSON."}
+OBJECT = {"type": "object", "additionalProperties": True}
+MAYBE_OBJECT = {"type": ["object", "null"], "additionalProperties": True}
+EXCHANGE = {
+    "type": "array",
+    "description": "Questions to the requester, their answers, and what is to be changed, in order.",
+    "items": {
+        "type": "object",
+        "required": ["kind", "by", "at", "text"],
+        "properties": {
+            "kind": {"enum": ["question", "answer", "changes"]},
+            "by": {"type": "string"},
+            "at": {"type": "string", "format": "date-time"},
+            "text": {"type": "string"},
+        },
+    },
+}
 ANSWER = {"type": ["object", "null"], "additionalProperties": True, "description": "Secrets are masked for others."}
 
 CREATE = {
@@ -46,7 +64,7 @@ CREATE = {
     "workflow_id": "licence-renewal-42",
     "role": "human:police_liaison",
 }
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "id": "har_3f9c0a7be412",
     "agent_id": "validator",
     "request_type": "payment_authorization",
@@ -58,10 +76,14 @@ REQUEST = {
     "context": {"invoice": "2025-117"},
     "role": "human:police_liaison",
     "options": [],
+    "action": None,
+    "policy": {"stages": [{"rules": [{"id": "1.1", "role": "human:police_liaison"}]}]},
+    "stage": 0,
     "revision": 1,
     "digest": "9c1185a5c5e9fc54612808977ee8f548b2258d31fb8b8a9a6c0dd5b1d9f1d0f3",
     "status": "pending",
     "outcome": "",
+    "decided_how": "",
     "created_at": WHEN,
     "updated_at": WHEN,
     "due_at": None,
@@ -71,6 +93,9 @@ REQUEST = {
     "response_data": None,
     "notes": "",
     "rejection_reason": "",
+    "reason_code": "",
+    "constraints": None,
+    "exchange": [],
     "workflow_id": "licence-renewal-42",
     "run_id": None,
     "task_id": None,
@@ -103,6 +128,7 @@ FULFILLED = {
     **REQUEST,
     "status": "fulfilled",
     "outcome": "PASS",
+    "decided_how": "person",
     "fulfilled_by": "liaison",
     "fulfilled_at": WHEN,
     "response_data": {"cost_centre": "4711"},
@@ -113,9 +139,25 @@ REJECTED = {
     **REQUEST,
     "status": "rejected",
     "outcome": "FAIL",
+    "decided_how": "person",
     "fulfilled_by": "liaison",
     "fulfilled_at": WHEN,
     "rejection_reason": "The invoice is not ours.",
+}
+REVISE = {"context": {"invoice": "2025-118"}, "reason": "It was the wrong invoice.", "revision": 1}
+REVISED = {**REQUEST, "context": {"invoice": "2025-118"}, "revision": 2}
+ASK = {"question": "Which account is it to be paid from?"}
+ASKED = {
+    **REQUEST,
+    "status": "info_requested",
+    "exchange": [{"kind": "question", "by": "liaison", "at": WHEN, "text": "Which account is it to be paid from?"}],
+}
+REPLY = {"answer": "From the account for licences."}
+WANTED = {"feedback": "Ask for one licence at a time."}
+SENT_BACK = {
+    **REQUEST,
+    "status": "changes_requested",
+    "exchange": [{"kind": "changes", "by": "liaison", "at": WHEN, "text": "Ask for one licence at a time."}],
 }
 CLAIMED = {
     "token": "lease_Zk1oV0tqcEdjN2ZrU0p3WXl6Qm1n",

@@ -13,7 +13,9 @@ from typing import Any
 
 from approvals.binding import what_is_asked
 from approvals.models import ActionRequest
+from approvals.rights import rules_of
 from approvals.secrets import MASK, secret_fields
+from audit import actions
 from audit.canonical import canonical, digest
 from audit.models import Entry, Result
 from audit.shown import as_text, made_visible
@@ -156,6 +158,40 @@ def _measured(bound: Mapping[str, Any]) -> tuple[int, str]:
         return 0, ""
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeShown:
+    path: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionShown:
+    number: int
+    made_by: Any
+    made_at: datetime
+    reason: str
+    keeps_votes: bool
+    shown: tuple[ChangeShown, ...]
+
+
+def revisions_of(request: ActionRequest) -> list[RevisionShown]:
+    """How what is asked has changed, newest first."""
+    if request.revision == 1:
+        return []
+    return [
+        RevisionShown(
+            each.number, each.made_by, each.made_at, each.reason, each.keeps_votes, tuple(map(_change, each.changes))
+        )
+        for each in request.revisions.filter(number__gt=1).select_related("made_by").order_by("-number")
+    ]
+
+
+def _change(change: Mapping[str, Any]) -> ChangeShown:
+    before, after = (as_text(change[name]) if name in change else None for name in ("before", "after"))
+    return ChangeShown(made_visible(change["path"]), before, after)
+
+
 # The run --------------------------------------------------------------------------------------------------
 
 
@@ -214,6 +250,8 @@ def _log(request: ActionRequest, *, whole_run: bool) -> tuple[LogLine, ...]:
         entries = entries_of_run(request.run_id)
     else:
         entries = entries_of_request(request.id)
+    if request.is_open and rules_of(request).blind:
+        entries = entries.exclude(action=actions.REQUEST_VOTED)  # nobody sees another's vote before their own
     return _lines(list(entries.order_by("-id")[:LOG_LINES]))
 
 

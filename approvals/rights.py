@@ -15,6 +15,7 @@ from accounts.models import Kind, User, is_role, members_of
 from approvals import policy, policy_document
 from approvals.models import ActionRequest, RuleState, StandingRule, Vote
 from audit.context import origin
+from config import clock
 from config.errors import Forbidden, Refused, RoleRequired
 from config.prepared import Param, Reading
 from runs.models import Task
@@ -144,6 +145,12 @@ def assurance(at: datetime) -> str:
     if came.authenticated_at is not None and at - came.authenticated_at <= STEP_UP_HOLDS:
         return policy.STEP_UP
     return came.assurance
+
+
+def needs_password(request: ActionRequest, rules: policy.Policy) -> bool:
+    """Whether this decision asks for the password once more."""
+    wanted = rules.assurance_for(request.severity)
+    return wanted == policy.STEP_UP and assurance(clock.now()) != policy.STEP_UP
 
 
 def refuse_weak_assurance(request: ActionRequest, rules: policy.Policy, *, at: datetime) -> str:

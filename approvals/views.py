@@ -21,14 +21,16 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
+from accounts import assurance
 from accounts.models import User, members_of
 from approvals import claims, inbox, policy_shown
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
 from approvals.claiming import claim_request, release_request, renew_claim
-from approvals.evidence import CallShown, answer_of, call_shown, evidence_for
-from approvals.models import DECIDABLE_REQUESTS, ActionRequest, Vote
+from approvals.evidence import CallShown, answer_of, call_shown, evidence_for, revisions_of
+from approvals.models import DECIDABLE_REQUESTS, OPEN_REQUESTS, ActionRequest, Vote
 from approvals.notify import link_to
-from approvals.rights import bar_for, rules_of, votes_counted
+from approvals.request_pages import more_for
+from approvals.rights import bar_for, needs_password, rules_of, votes_counted
 from approvals.services import decide
 from audit.shown import made_visible
 from config.api import problem
@@ -57,6 +59,8 @@ class DecisionForm(forms.Form):
     outcome = forms.ChoiceField(error_messages={"required": "Choose one."})
     reason = forms.CharField(required=False, max_length=REASON_CHARACTERS, widget=forms.Textarea)
     confirmed = forms.CharField(required=False, max_length=200, label="Confirmation")
+    reason_code = forms.ChoiceField(required=False)
+    password = forms.CharField(required=False, max_length=4096, strip=False)
     revision = forms.IntegerField(min_value=1)
     digest = forms.RegexField(r"^[0-9a-f]{64}\Z")
 
@@ -66,6 +70,14 @@ class DecisionForm(forms.Form):
         self.choices = {choice.key: choice for choice in choices}
         outcome: Any = self.fields["outcome"]
         outcome.choices = [(choice.key, choice.label) for choice in self.choices.values()]
+        rules = rules_of(asked)
+        if rules.reasons.codes:
+            codes: Any = self.fields["reason_code"]
+            codes.choices = [("", "No reason chosen"), *rules.reasons.codes.items()]
+        else:
+            del self.fields["reason_code"]
+        if not needs_password(asked, rules):
+            del self.fields["password"]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -81,6 +93,7 @@ class DecisionForm(forms.Form):
     @property
     def faults(self) -> Iterator[Fault]:
         ids = {"outcome": "id_outcome_1", "reason": "id_reason", "confirmed": "id_confirmed"}
+        ids |= {"reason_code": "id_reason_code", "password": "id_password"}
         for name, sentences in self.errors.items():
             if name in ids:
                 yield from (Fault(str(each), ids[name], str(self[name].label)) for each in sentences)
@@ -100,6 +113,7 @@ class DecisionForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 def decision_page(request: HttpRequest, request_id: str) -> HttpResponse:
     asked = _visible(request, request_id)
+    assurance.recall(request)
     if request.method != "POST":
         return _page(request, asked)
     about_claim = next((act for name, act in CLAIM_ACTS.items() if name in request.POST), None)
@@ -126,6 +140,7 @@ def _decide(request: HttpRequest, asked: ActionRequest) -> HttpResponse:
     if asked.state in DECIDABLE_REQUESTS:
         form = DecisionForm(request.POST, asked=asked, choices=choices_of(asked))
         answer = _answer_form(asked, request.POST, needed=form.chosen is not None and not form.chosen.fails)
+        _prove(request, form)
         answer_fits = answer is None or not answer.is_bound or answer.is_valid()
         if not form.is_valid() or not answer_fits:
             status = 403 if bar_for(asked, _actor(request)) else 422
@@ -136,6 +151,12 @@ def _decide(request: HttpRequest, asked: ActionRequest) -> HttpResponse:
         return _refused(request, refusal, _visible(request, asked.pk), form, answer)
     claims.drop(request, asked)
     return _decided(request, _visible(request, asked.pk))
+
+
+def _prove(request: HttpRequest, form: DecisionForm) -> None:
+    """Hold the password against the person's; a wrong one is said beside the field."""
+    if "password" in form.fields and not assurance.prove(request, str(form.data.get("password", ""))):
+        form.add_error("password", "This is not your password.")
 
 
 def _send(
@@ -150,6 +171,7 @@ def _send(
         actor=actor,
         outcome=given["outcome"],
         reason=given["reason"],
+        reason_code=given.get("reason_code", ""),
         response_data=answer.payload if answer is not None and answer.is_bound else None,
         revision=given["revision"],
         shown_digest=given["digest"],
@@ -184,8 +206,9 @@ def _refused(
 
 
 def _votes(asked: ActionRequest) -> list[Vote]:
-    """Approvals so far of what is asked now, where one is not enough."""
-    if rules_of(asked).is_simple:
+    """Votes so far on what is asked now, where one is not enough; none while they are blind."""
+    rules = rules_of(asked)
+    if rules.is_simple or (rules.blind and asked.state in OPEN_REQUESTS):
         return []
     return list(votes_counted(asked).select_related("voter").order_by("id"))
 
@@ -299,14 +322,16 @@ def _page(
     choices = choices_of(asked) if is_open else []
     if is_open and form is None:
         form, answer = DecisionForm(asked=asked, choices=choices), _answer_form(asked)
+    rules = rules_of(asked)
+    bar = bar_for(asked, actor) if asked.state in OPEN_REQUESTS else None
     context = {
         "asked": asked,
         "is_open": is_open,
         "choices": choices,
         "calls": _calls(choices),
-        "bar": bar_for(asked, actor) if is_open else None,
-        "rules": rules_of(asked),
-        "who_decides": policy_shown.in_words(rules_of(asked)),
+        "bar": bar if is_open else None,
+        "rules": rules,
+        "who_decides": policy_shown.in_words(rules),
         "votes": _votes(asked),
         "deciders": _deciders(asked),
         "claim": claims.claim_on(asked, reader=actor, token=claims.token_of(request, asked)) if is_open else None,
@@ -314,6 +339,9 @@ def _page(
         "word": word_to_type(asked),
         "form": form,
         "answer": answer,
+        "revisions": revisions_of(asked),
+        "more": more_for(asked, actor, may_decide=bar is None),
+        "reason_label": rules.reasons.codes.get(asked.reason_code, asked.reason_code),
         "evidence": evidence_for(asked, actor),
         "refusal": refusal,
         "claim_lost": isinstance(refusal, LeaseLost) and is_open,

@@ -32,6 +32,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Runs", "conversion_path", "runs.run"),
             Entry("Playbooks", "menu_book", "playbooks.playbook"),
             Entry("Rules", "gavel", "playbooks.ruleset"),
+            Entry("Policies", "how_to_vote", "approvals.policy"),
+            Entry("Standing rules", "fast_forward", "approvals.standingrule"),
             Entry("Connectors", "cable", "playbooks.connector"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),

@@ -183,7 +183,23 @@ API = [
     row("hitl/requests", Act("POST", ASKERS, {"title": "May I?", "role": LIAISON_ROLE})),
     row(
         rf"{_REQUEST}\Z",
-        at=[request(), lambda world: f"/hitl/requests/{world.decided.pk}"],
+        Act("PATCH", ("agent",), {"title": "May we?"}),
+        at=[
+            lambda world: f"/hitl/requests/{world.wondered.pk}",
+            request(),
+            lambda world: f"/hitl/requests/{world.decided.pk}",
+        ],
+    ),
+    row(
+        rf"{_REQUEST}/answer\Z",
+        Act("POST", ("agent",), {"answer": "Because."}),
+        at=lambda world: f"/hitl/requests/{world.wondered.pk}/answer",
+    ),
+    row(rf"{_REQUEST}/request-info\Z", Act("POST", ("liaison",), {"question": "Why?"}), at=request("/request-info")),
+    row(
+        rf"{_REQUEST}/request-changes\Z",
+        Act("POST", ("liaison",), {"feedback": "Less."}),
+        at=request("/request-changes"),
     ),
     row(rf"{_REQUEST}/claim\Z", Act("POST", ("liaison",), {}), at=request("/claim")),
     row(

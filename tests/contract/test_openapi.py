@@ -76,6 +76,10 @@ IDS = {
     "claim_request": "POST /hitl/requests/{request_id}/claim",
     "release_request": "POST /hitl/requests/{request_id}/release",
     "fulfill_request": "POST /hitl/requests/{request_id}/fulfill",
+    "revise_request": "PATCH /hitl/requests/{request_id}",
+    "request_info": "POST /hitl/requests/{request_id}/request-info",
+    "answer_info": "POST /hitl/requests/{request_id}/answer",
+    "request_changes": "POST /hitl/requests/{request_id}/request-changes",
     "reject_request": "POST /hitl/requests/{request_id}/reject",
 }
 
@@ -205,7 +209,7 @@ def test_each_code_has_one_status_a_sentence_and_a_line_in_the_table():
         for code in content["schema"]["allOf"][1]["properties"]["code"]["enum"]
     }
     # The others are of pages, of addresses that are no call, or the root of all refusals.
-    assert set(known) - named == {"method_not_allowed", "form_expired"}
+    assert set(known) - named == {"method_not_allowed", "form_expired", "policy_exists", "policy_published"}
 
 
 def test_repetition_and_change_are_described_where_they_are_honoured():
@@ -261,6 +265,10 @@ def _with_refresh_token(world: World) -> Scene:
     return Scene(world.clients["anonymous"], known={"refresh": tokens["refresh"]})
 
 
+def _wondered(world: World) -> Scene:
+    return Scene(world.clients["agent"], {"request_id": world.wondered.pk})
+
+
 def _log_in(world: World | None = None) -> Scene:
     return Scene(Client(), known={"username": "liaison", "password": PASSWORD})
 
@@ -311,6 +319,10 @@ SCENES: Mapping[str, Callable[[World], Scene]] = {
     "release_request": lambda world: Scene(world.clients["liaison"], {"request_id": world.claimed.pk}),
     "fulfill_request": _asked,
     "reject_request": _asked,
+    "revise_request": _wondered,
+    "request_info": _asked,
+    "answer_info": _wondered,
+    "request_changes": _asked,
 }
 
 

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.urls import URLPattern, get_resolver
 
 from approvals import api as approvals
+from approvals import talk_back_api as talk_back
 from config import api as envelope
 from config.errors import Refused
 from config.middleware import API_PREFIXES
@@ -23,7 +24,7 @@ from runs import api as runs
 TEXT = (settings.BASE_DIR / "docs" / "reference" / "http-api.md").read_text()
 CALL = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`\s]*)`")
 DESCRIPTION = {"/api/schema", "/api/docs"}
-OF_PAGES = {"form_expired"}  # codes that no call answers with
+OF_PAGES = {"form_expired", "policy_exists", "policy_published"}  # codes that no call answers with
 
 
 def calls() -> Iterator[tuple[str, str]]:
@@ -108,6 +109,10 @@ BODIES = {
     "POST /hitl/requests/{id}/claim": approvals.ClaimIn,
     "POST /hitl/requests/{id}/fulfill": approvals.FulfillIn,
     "POST /hitl/requests/{id}/reject": approvals.RejectIn,
+    "PATCH /hitl/requests/{id}": approvals.ReviseIn,
+    "POST /hitl/requests/{id}/request-info": talk_back.QuestionIn,
+    "POST /hitl/requests/{id}/answer": talk_back.AnswerIn,
+    "POST /hitl/requests/{id}/request-changes": talk_back.FeedbackIn,
     "POST /acts/playbooks/{id}/versions/{n}/retire": playbooks.RetireIn,
     "POST /acts/rulesets": rules.RuleSetIn,
     "POST /acts/rulesets/{id}/versions": rules.RulesIn,
@@ -139,7 +144,7 @@ def test_each_body_there_is_stands_here():
     known = set(BODIES.values()) | {playbooks.CloneIn}
     found = {
         kind
-        for room in (runs, approvals, playbooks, rules)
+        for room in (runs, approvals, talk_back, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }

@@ -19,6 +19,7 @@ from accounts.services import revoke_key
 from approvals.asking import create_request
 from approvals.claiming import claim_request
 from approvals.models import ActionRequest
+from approvals.revising import request_info
 from approvals.services import decide
 from audit.services import SYSTEM
 from config import clock
@@ -67,6 +68,7 @@ class World:
     asked: ActionRequest  # of a human step, open
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
+    wondered: ActionRequest  # of the agent, outside any run: the liaison has asked something back
     incident: Task  # waits for an operator
     signalled: Run  # waits for a signal
     connector: Connector
@@ -118,7 +120,10 @@ def build() -> World:
     _rules()
     connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
     disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
-    create_request(actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY})
+    wondered = create_request(
+        actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY}
+    )
+    request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed
         started(PERMIT_WITH_FORM, payload={"name": CANARY})
@@ -131,6 +136,7 @@ def build() -> World:
         asked=asked,
         claimed=claimed_,
         decided=decided,
+        wondered=wondered,
         incident=incident,
         signalled=started(PAID, payload={"name": CANARY}),
         connector=connectors[0],
