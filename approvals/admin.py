@@ -27,6 +27,7 @@ from approvals import columns, inbox, policy_admin, request_pages, standing_admi
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.statistics_admin import RequestTallyAdmin as RequestTallyAdmin  # registers itself
 from approvals.template_admin import (
     RequestTemplateAdmin as RequestTemplateAdmin,
 )  # registers itself, as does AgentLimitAdmin

@@ -34,6 +34,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Rules", "gavel", "playbooks.ruleset"),
             Entry("Policies", "how_to_vote", "approvals.policy"),
             Entry("Standing rules", "fast_forward", "approvals.standingrule"),
+            Entry("Templates", "article", "approvals.requesttemplate"),
             Entry("Connectors", "cable", "playbooks.connector"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),
@@ -42,6 +43,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Operations",
         (
             Entry("Incidents", "emergency_home", "runs.incident", badge=incidents.badge),
+            Entry("Statistics", "bar_chart", "approvals.requesttally"),
             Entry("Tasks", "checklist", "runs.task"),
             Entry("Effects", "bolt", "runs.effect"),
             Entry("Health", "monitor_heart", "runs.workerhost"),
@@ -54,6 +56,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Users and agents", "group", "accounts.user"),
             Entry("Roles", "badge", "auth.group"),
             Entry("API keys", "key", "accounts.apikey"),
+            Entry("Limits", "speed", "approvals.agentlimit"),
         ),
     ),
 )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Python client of HMS-ACT. It knows the HTTP API and nothing else."""
 
-from hms_act.answers import Lease, Request, Run, StoredPlaybook, Task, Version
+from hms_act.answers import Event, Lease, Request, Run, StoredPlaybook, Task, Version
 from hms_act.client import Client
 from hms_act.errors import (
     AlreadyDecided,
@@ -34,6 +34,7 @@ __all__ = [
     "AlreadyDecided",
     "Client",
     "Conflict",
+    "Event",
     "FieldError",
     "Forbidden",
     "HmsActError",

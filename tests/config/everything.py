@@ -9,6 +9,10 @@ import pytest
 
 from accounts.models import User
 from accounts.services import create_key
+from approvals.asking import create_request
+from approvals.cancelling import cancel_request
+from approvals.tallying import tally_closed
+from approvals.template_services import set_limit
 from config import clock
 from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector
@@ -53,6 +57,10 @@ def everything(
         parsed=parse_data({"id": "protest_permit", "steps": [{"id": "look", "role": "agent:validator"}]}),
     )
     create_connector(actor=administrator, name="tests.bank", terms=Terms(url="https://bank.example.org/pay"))
+    set_limit(actor=founder(), user_id=validator.pk, open_requests=5, per_hour=None, reason="x" * 300)
+    cancelled = create_request(actor=validator, title="x" * 200, role="human:police_liaison")
+    cancel_request(request_id=cancelled.pk, actor=validator)
+    tally_closed(clock.now())
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     create_key(user_id=validator.pk, actor=administrator, name="the validator's")

@@ -80,6 +80,9 @@ IDS = {
     "request_info": "POST /hitl/requests/{request_id}/request-info",
     "answer_info": "POST /hitl/requests/{request_id}/answer",
     "request_changes": "POST /hitl/requests/{request_id}/request-changes",
+    "cancel_request": "POST /hitl/requests/{request_id}/cancel",
+    "list_templates": "GET /hitl/templates",
+    "get_statistics": "GET /hitl/statistics",
     "reject_request": "POST /hitl/requests/{request_id}/reject",
 }
 
@@ -323,6 +326,9 @@ SCENES: Mapping[str, Callable[[World], Scene]] = {
     "request_info": _asked,
     "answer_info": _wondered,
     "request_changes": _asked,
+    "cancel_request": _wondered,
+    "list_templates": _by("agent"),
+    "get_statistics": _by("auditor"),
 }
 
 

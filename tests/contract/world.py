@@ -21,6 +21,8 @@ from approvals.claiming import claim_request
 from approvals.models import ActionRequest
 from approvals.revising import request_info
 from approvals.services import decide
+from approvals.tallying import tally_closed
+from approvals.template_services import set_limit
 from audit.services import SYSTEM
 from config import clock
 from playbooks import rule_services
@@ -124,6 +126,8 @@ def build() -> World:
         actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY}
     )
     request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
+    set_limit(actor=founder(), user_id=users["agent"].pk, open_requests=400, per_hour=None, reason="trusted")
+    tally_closed(clock.now())
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed
         started(PERMIT_WITH_FORM, payload={"name": CANARY})
