@@ -217,9 +217,10 @@ def tally(policy: Policy, votes: Sequence[Cast], *, stage: int) -> Tally:
     """Of the votes cast in this stage, and whether the request goes on to the next or is decided."""
     here = [vote for vote in votes if vote.stage == stage]
     rules = policy.stages[stage].rules
-    if policy.blind and _is_divided(here):
-        enough = len(here) >= max(rule.approvals for rule in rules)
-        return Tally(stage, diverged=enough, missing=_missing(rules, here, ""))
+    if policy.blind:
+        waiting = tuple(_unheard(rules, here))
+        if waiting or _is_divided(here):
+            return Tally(stage, missing=waiting, diverged=not waiting)
     for rule in rules:
         against = [vote for vote in here if vote.failed and rule.id in vote.rules]
         if len(against) >= rule.rejections:
@@ -234,6 +235,14 @@ def tally(policy: Policy, votes: Sequence[Cast], *, stage: int) -> Tally:
 
 def _is_divided(votes: Sequence[Cast]) -> bool:
     return len({vote.outcome for vote in votes}) > 1
+
+
+def _unheard(rules: Sequence[Rule], votes: Sequence[Cast]) -> Iterator[Missing]:
+    """How many have not voted yet at all."""
+    for rule in rules:
+        heard = sum(rule.id in vote.rules for vote in votes)
+        if heard < rule.approvals:
+            yield Missing(rule, rule.approvals - heard)
 
 
 def _leading(votes: Sequence[Cast]) -> str:

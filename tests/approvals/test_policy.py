@@ -136,7 +136,9 @@ def test_whoever_comes_in_a_later_stage_waits_for_the_earlier_one():
 def test_blind_votes_that_differ_are_found_once_all_are_in():
     policy = one_stage(rule(approvals=2), blind=True)
 
-    assert not tally(policy, [cast(1, outcome="FAIL")], stage=0).diverged
+    first = tally(policy, [cast(1, outcome="FAIL")], stage=0)
+    assert (first.diverged, first.outcome, first.missing[0].wanted) == (False, None, 1)
+    assert tally(policy, [cast(1, outcome="FAIL"), cast(2, outcome="FAIL")], stage=0).outcome == "FAIL"
     divided = tally(policy, [cast(1, outcome="FAIL"), cast(2)], stage=0)
     assert (divided.diverged, divided.outcome) == (True, None)
     assert tally(policy, [cast(1), cast(2)], stage=0).outcome == "PASS"

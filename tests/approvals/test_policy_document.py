@@ -37,7 +37,7 @@ def test_everything_that_is_written_is_kept():
     policy = of(FULL)
 
     first, second = policy.stages
-    assert [(r.id, r.role, r.approvals, r.rejections) for r in first.rules][0] == ("1.1", "human:legal", 1, 2)
+    assert next((r.id, r.role, r.approvals, r.rejections) for r in first.rules) == ("1.1", "human:legal", 1, 2)
     assert (first.rules[1].users, first.rules[1].exclusive, first.rules[1].role) == (("ana", "ben"), True, "")
     assert (second.rules[0].percent, second.rules[1].permission) == (50, "runs.control")
     assert policy.reasons == Reasons(on_reject=True, on_approve_from="high", codes={"late": "Too late"})

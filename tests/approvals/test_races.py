@@ -10,7 +10,7 @@ from audit import actions
 from audit.models import Entry
 from config.errors import AlreadyDecided, WrongState
 from runs import stopping
-from tests.factories import actions_of, founder, tasks_of, waiting_for_a_person
+from tests.factories import actions_of, founder, started, tasks_of, waiting_for_a_person
 from tests.people import agent, person
 from tests.races import at_once, losers, winners
 
@@ -29,7 +29,7 @@ def decide(request, name, outcome="PASS", reason=""):
     )
 
 
-def test_of_twenty_decisions_one_wins_and_nineteen_are_told_so(request_):
+def test_t02_of_twenty_decisions_one_wins_and_nineteen_are_told_so(request_):
     for number in range(10):
         person(f"p{number}", "human:police_liaison")
     calls = [decide(request_, f"p{number}") for number in range(10)]
@@ -45,7 +45,7 @@ def test_of_twenty_decisions_one_wins_and_nineteen_are_told_so(request_):
     assert Entry.objects.filter(action=actions.REQUEST_DECIDE_DENIED).count() == 19
 
 
-def test_one_person_in_two_tabs_votes_once(request_):
+def test_t03_one_person_in_two_tabs_votes_once(request_):
     results = at_once(decide(request_, "liaison"), decide(request_, "liaison"))
 
     assert len(winners(results)) == 1
@@ -66,3 +66,33 @@ def test_an_approval_and_a_cancelling_one_wins_and_both_are_in_the_log(request_)
         assert request.state == "fulfilled"
     assert request.run.state == "cancelled"
     assert actions.RUN_CANCELLED in told
+
+
+def test_t03_one_person_never_makes_a_quorum_alone_however_often_it_is_sent():
+    people = [person(f"p{number}", "human:police_liaison") for number in range(2)]
+    document = {
+        "id": "two",
+        "steps": [{"id": "ok", "role": "human:police_liaison", "policy": {"required_approvals": 2}}],
+    }
+    request = ActionRequest.objects.get(run=started(document))
+
+    results = at_once(*[decide(request, people[0].username) for _ in range(6)])
+
+    assert len(winners(results)) == 1
+    assert (ActionRequest.objects.get(pk=request.pk).state, Vote.objects.count()) == ("pending", 1)
+
+
+def test_two_last_votes_at_once_decide_once_and_the_run_goes_on_once():
+    people = [person(f"p{number}", "human:police_liaison") for number in range(4)]
+    document = {
+        "id": "two",
+        "steps": [{"id": "ok", "role": "human:police_liaison", "policy": {"required_approvals": 2}}],
+    }
+    for _ in range(5):
+        request = ActionRequest.objects.get(run=started(document))
+        results = at_once(*[decide(request, each.username) for each in people])
+
+        assert len(winners(results)) == 2
+        assert {type(fault) for fault in losers(results)} == {AlreadyDecided}
+        assert request.votes.count() == 2
+        assert ActionRequest.objects.get(pk=request.pk).run.state == "completed"
