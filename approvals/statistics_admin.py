@@ -18,6 +18,7 @@ from config.admin import EvidenceAdmin, admin_page
 from config.errors import Forbidden, Refused
 from runs.timeline import seconds_in_words
 
+NOTHING = "\N{EN DASH}"
 MEASURES = {"view": "until it is seen", "claim": "until it is claimed", "decide": "until it is decided"}
 SHARES = {
     "sla_met": "in time",
@@ -144,8 +145,8 @@ def _line(name: str, part: Mapping[str, Any]) -> Line:
 
 
 def _span(seconds: float | None) -> str:
-    return "–" if seconds is None else seconds_in_words(seconds)
+    return NOTHING if seconds is None else seconds_in_words(seconds)
 
 
 def _share(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return NOTHING if share is None else f"{100 * share:.1f} %"
