@@ -27,6 +27,8 @@ from approvals import columns, inbox, policy_admin, request_pages, standing_admi
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.receipt_admin import ReceiptAdmin as ReceiptAdmin  # registers itself, and the keys
+from approvals.receipt_views import undo_page
 from approvals.statistics_admin import RequestTallyAdmin as RequestTallyAdmin  # registers itself
 from approvals.template_admin import (
     RequestTemplateAdmin as RequestTemplateAdmin,
@@ -174,8 +176,13 @@ class ActionRequestAdmin(EvidenceAdmin):
     def get_urls(self) -> list[Any]:
         page = self.admin_site.admin_view(strict_csp(decision_page))
         here = rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/\Z"
-        decide = re_path(here, page, name="approvals_actionrequest_decide")
-        return [decide, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
+        undo = self.admin_site.admin_view(strict_csp(undo_page))
+        there = rf"^(?P<request_id>{REQUEST_ID.pattern})/undo/\Z"
+        own = [
+            re_path(here, page, name="approvals_actionrequest_decide"),
+            re_path(there, undo, name="approvals_actionrequest_undo"),
+        ]
+        return [*own, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

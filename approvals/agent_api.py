@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.calls import Call
 from approvals import described as shown
 from approvals import statistics
-from approvals.api import RequestCall, RequestOut, _one
+from approvals.api import RequestCall, RequestOut
 from approvals.cancelling import cancel_request
 from approvals.models import RequestTemplate, RequestType, Severity
 from config.api import TextField, validated
@@ -44,7 +44,7 @@ class Cancel(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         given = validated(CancelIn, request.data)
         cancel_request(request_id=request_id, actor=self.actor, reason=given["reason"])
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return self.told(request_id)
 
 
 class TemplateOut(serializers.ModelSerializer[RequestTemplate]):

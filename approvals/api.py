@@ -35,6 +35,8 @@ DECIDING = (
     "step_up_required",
 )
 PRIORITIES = [name.lower() for name in Priority.names]
+PROPOSAL = ("playbook", "version", "payload", "call", "input", "executor")
+EXECUTORS = [("engine", "this installation does it"), ("caller", "whoever asks does it")]
 
 
 class CreateIn(serializers.Serializer[Any]):
@@ -51,6 +53,12 @@ class CreateIn(serializers.Serializer[Any]):
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
     role = HumanRoleField()
+    playbook = TextField(required=False, default="", allow_blank=True, max_length=100)
+    version = WholeField(required=False, default=None, allow_null=True, min_value=1, max_value=10**9 - 1)
+    payload = serializers.DictField(required=False, default=dict)
+    call = TextField(required=False, default="", allow_blank=True, max_length=200)
+    input = serializers.DictField(required=False, default=dict)
+    executor = serializers.ChoiceField(required=False, default="", allow_blank=True, choices=EXECUTORS)
     policy = serializers.DictField(required=False, default=None, allow_null=True)
 
 
@@ -229,7 +237,7 @@ def _requests(request: Request) -> QuerySet[ActionRequest]:
     )
 
 
-def _one(request: Request, request_id: str) -> ActionRequest:
+def one_request(request: Request, request_id: str) -> ActionRequest:
     found = _requests(request).filter(pk=request_id).first()
     if found is None:
         raise NotFound(f"There is no request {request_id}, or you may not see it.")
@@ -267,8 +275,11 @@ class Requests(Call, ListAPIView[ActionRequest]):
         given = validated(CreateIn, request.data)
         if "priority" in given:
             given["priority"] = Priority[given["priority"].upper()]
-        made = asking.create_request(actor=self.actor, **given)
-        found = _one(request, made.pk)
+        proposal = {name: given.pop(name) for name in PROPOSAL}
+        made = asking.create_request(actor=self.actor, proposal=proposal, **given)
+        if made.standing_rule_id is not None and made.action is not None and not made.is_duplicate:
+            services.answer_by_rule(request_id=made.pk)  # here, where a receipt can be signed
+        found = one_request(request, made.pk)
         found.is_duplicate = made.is_duplicate
         headers = {"ETag": found.etag, "Location": f"/hitl/requests/{found.pk}"}
         status = 200 if made.is_duplicate else 201
@@ -285,7 +296,7 @@ class RequestCall(Call):
 
     def told(self, request_id: str) -> Response:
         """The request as it is now."""
-        return Response(RequestOut(_one(self.request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(self.request, request_id), context={"reader": self.actor}).data)
 
 
 class OneRequest(RequestCall):
@@ -306,7 +317,7 @@ class OneRequest(RequestCall):
     )
     def get(self, request: Request, request_id: str) -> Response:
         wait = wait_of(request, validated(WaitIn, request.query_params.dict())["wait"])
-        found = _one(request, request_id)
+        found = one_request(request, request_id)
         known = request.headers.get("If-None-Match")
         is_known = known is not None and found.etag in ETAG.findall(known)
         is_awaited = found.is_open if known is None else is_known and found.is_open
@@ -358,7 +369,7 @@ class Fulfill(RequestCall):
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
         )
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
 
 
 class ClaimIn(serializers.Serializer[Any]):
@@ -397,7 +408,7 @@ class Claim(RequestCall):
             {
                 "token": token,
                 "expires_at": until,
-                "request": RequestOut(_one(request, request_id), context={"reader": self.actor}).data,
+                "request": RequestOut(one_request(request, request_id), context={"reader": self.actor}).data,
             }
         )
 
@@ -417,7 +428,7 @@ class Release(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         validated(NothingIn, request.data)
         claiming.release_request(request_id=request_id, actor=self.actor)
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
 
 
 class Reject(RequestCall):
@@ -444,4 +455,4 @@ class Reject(RequestCall):
             token=given["token"],
             claimed_decider=given["rejected_by"],
         )
-        return Response(RequestOut(_one(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)

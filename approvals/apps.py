@@ -13,16 +13,20 @@ class ApprovalsConfig(AppConfig):
             asking,
             claiming,
             events,
+            holding,
             notify,
             policy_document,
+            receipt_alerts,
             seeds,
             services,
+            signing,
+            spending,
             standing,
             tallying,
             timers,
             triggers,
         )
-        from approvals.models import ActionRequest, StandingRule
+        from approvals.models import ActionRequest, Receipt, StandingRule
         from audit import feed, visibility
         from audit.triggers import declare
         from playbooks import policies
@@ -35,6 +39,8 @@ class ApprovalsConfig(AppConfig):
             renews=claiming.renew_human_task,
             asks=asking.ask_in_mid_task,
             closes=services.close_requests,
+            resumes=spending.resume,
+            lapses=spending.let_lapse,
         )
         performers.register("human", human)
         policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
@@ -42,6 +48,10 @@ class ApprovalsConfig(AppConfig):
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(tallying.tally_closed, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
+        due.register_source("receipt_alert", receipt_alerts.mails())
+        due.register_sweep(holding.look_at_receipts, Receipt)
+        performers.check_before_call(spending.check_call)
+        post_migrate.connect(signing.register_after_migrate, sender=self, dispatch_uid="approvals.signing_key")
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))
         post_migrate.connect(seeds.after_migrate, sender=self, dispatch_uid="approvals.seeds")

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import IntegrityError
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
-from approvals import policies, policy_document, rights, standing
+from approvals import policies, policy_document, proposals, rights, standing
 from approvals.binding import what_is_asked
 from approvals.models import ActionRequest, Asked, Notification, RequestTemplate
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
@@ -130,12 +130,14 @@ def create_request(
     workflow_id: str = "",
     policy: Mapping[str, Any] | None = None,
     template: str = "",
+    proposal: Mapping[str, Any] | None = None,
 ) -> ActionRequest:
     """An agent asks a human, outside any step; `policy` says who decides, if not one member of the role.
 
-    What is left out, the template says: the one named, or that of the type. The same question as one of the actor's
-    that is open is that one, with `is_duplicate` set.
-    Raises Forbidden, RateLimited, and Invalid for a role that people do not hold, and for what is no policy.
+    What is left out, the template says: the one named, or that of the type. `proposal` is what an approval permits
+    (`approvals/proposals.py`). The same question as one of the actor's that is open is that one, `is_duplicate` set.
+    Raises Forbidden, RateLimited, and Invalid for a role that people do not hold, for what is no policy, and for what
+    could not be done if it were approved.
     """
     if agent_id and agent_id != actor.get_username():
         raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
@@ -156,8 +158,10 @@ def create_request(
     question = filled(question, used)
     _refuse_role_of_machines(question.role)
     declared = _judged(question.policy)
+    action = proposals.checked(actor, proposal or {})
     at = clock.now()
     request = _request_of(question, used, actor=actor, workflow_id=workflow_id, at=at)
+    request.action = action
     request.question_digest = question_digest(request, declared)
     batch = Batch()
     same = open_already(request)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import User
-from approvals import policy, policy_document, rights
+from approvals import policy, policy_document, proposals, rights
 from approvals.binding import what_is_asked
 from approvals.changes import changes_between, only_narrows
 from approvals.claiming import CLAIM_FIELDS
@@ -86,6 +86,7 @@ def _wanted(request: ActionRequest, changes: Mapping[str, Any]) -> dict[str, Any
             **request.action,
             **{name: changes[name] for name in ("payload", "input") if name in changes},
         }
+        proposals.refuse_edit(wanted["action"])
     return wanted
 
 

@@ -8,15 +8,17 @@ What is written is guarded by what was read, so of two decisions at once one win
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from accounts.models import User
-from approvals import policy, rights, standing
+from approvals import policy, receipts, rights, signing, standing
 from approvals.claiming import CLAIM_FIELDS, refuse_lost_claim
 from approvals.emergencies import review_afterwards
-from approvals.models import OPEN_REQUESTS, ActionRequest, Decided, RequestState, Vote
+from approvals.holding import revoke_of_ended
+from approvals.models import OPEN_REQUESTS, ActionRequest, Decided, ReceiptState, RequestState, Vote
+from approvals.outcomes import Answer, Decision
 from approvals.reading import for_decision, refuse_unless_current, refuse_unless_open
 from approvals.revising import first_revision, revised
 from approvals.secrets import masked
@@ -26,15 +28,11 @@ from audit.services import SYSTEM, Line, act, record, require_locks, transitione
 from config.batch import Batch
 from config.crash import crash_around_commit
 from config.errors import Forbidden, Invalid, Problem, WrongState
-from playbooks.definition import StepKind
 from playbooks.payloads import payload_problems
 from runs import wake
-from runs.asking import answer_asking_task, answer_human_task
 from runs.models import Task
 
 APPROVE, REJECT = "PASS", "FAIL"
-ASKED_KINDS = (StepKind.HUMAN, StepKind.GOVERNANCE)
-"""Kinds of step that an answer ends; of any other, it answers who asked in mid-task."""
 DECISION_FIELDS = (
     "state", "outcome", "decided_by", "decided_how", "decided_at", "response_data", "notes", "rejection_reason",
     "reason_code", "constraints", "claimed_decider", "claim_token_hash", "claim_expires_at", "paused_at",
@@ -42,30 +40,6 @@ DECISION_FIELDS = (
 )  # fmt: skip
 VOTE_FIELDS = (*CLAIM_FIELDS, "stage")
 REVISION_FIELDS = (*CLAIM_FIELDS, "stage", "revision", "policy", "digest")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What somebody says to a request."""
-
-    outcome: str
-    reason: str = ""
-    reason_code: str = ""
-    response_data: Mapping[str, Any] | None = None
-    constraints: Mapping[str, Any] | None = None  # narrower than what was asked
-    claimed_decider: str = ""  # `fulfilled_by` of a body: unverified
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A request's final answer, by whom and how."""
-
-    answer: Answer
-    failed: bool
-    by: Any  # a user, or SYSTEM
-    at: datetime
-    how: Decided = Decided.PERSON
-    vote: Vote | None = None
 
 
 @act(actions.REQUEST_DECIDE_DENIED, one_write=True)
@@ -129,16 +103,13 @@ def conclude(batch: Batch, request: ActionRequest, decision: Decision) -> list[L
     request.claimed_decider = decision.answer.claimed_decider
     if decision.vote is not None:
         batch.insert(decision.vote)
-    lines = [line, *follow(batch, request, decision)]
+    receipt = None if decision.failed else receipts.mint(request, decision, batch=batch)
+    if receipt is not None:
+        line = replace(line, data={**line.data, **receipts.facts_of(receipt)})
+    is_held = receipt is not None and receipt.state == ReceiptState.HELD
+    lines = [line] if is_held else [line, *receipts.carry_out(receipt, request, decision, batch=batch)]
     batch.update(request, *DECISION_FIELDS, state=line.from_state, revision=request.revision)
     return lines
-
-
-def follow(batch: Batch, request: ActionRequest, decision: Decision) -> list[Line]:
-    """What a final decision sets in motion: the task that waits for it goes on, or ends."""
-    if request.task is None:
-        return []
-    return _answer_task(batch, request, request.task, decision)
 
 
 def _vote(request: Any, actor: User, answer: Answer, right: rights.Right, assurance: str, *, at: datetime) -> Vote:
@@ -230,32 +201,6 @@ def _right_in_emergency(request: ActionRequest, actor: User, rules: policy.Polic
     return rights.Right(frozenset({"emergency"}))
 
 
-def _answer_task(batch: Batch, request: ActionRequest, task: Task, decision: Decision) -> list[Line]:
-    """Hand the decision on: it ends a human step, or answers the agent that asked in mid-task."""
-    answer = decision.answer
-    approval: dict[str, Any] = {
-        "request": request.id,
-        "outcome": answer.outcome,
-        "by": decision.by.get_username(),
-        "reason": answer.reason,
-        "vote": str(decision.vote.pk) if decision.vote is not None else "",
-    }
-    handed_on: dict[str, Any] = {
-        "batch": batch,
-        "task": task,
-        "actor": decision.by,
-        "at": decision.at,
-        "outcome": answer.outcome,
-        "note": answer.reason,
-    }
-    output = masked(request, answer.response_data) if answer.response_data else None
-    if task.kind == StepKind.GOVERNANCE:
-        output = request.asked["context"]["finding"]
-    if task.kind in ASKED_KINDS:
-        return answer_human_task(**handed_on, output=output, approval=approval)
-    return answer_asking_task(**handed_on, failed=decision.failed, approval={**approval, "response_data": output})
-
-
 def _concluded(request: ActionRequest, decision: Decision) -> Line:
     answer = decision.answer
     by = None if decision.by is SYSTEM else decision.by
@@ -308,7 +253,7 @@ def close_requests(tasks: Sequence[Task], at: datetime, expired: bool) -> list[L
     for request in rows.select_related("task").order_by("id"):
         lines.append(transitioned(request.expire if expired else request.become_not_required, actor=SYSTEM, at=at))
         request.save(update_fields=CLAIM_FIELDS)
-    return lines
+    return [*lines, *revoke_of_ended(tasks, at)]
 
 
 def _refuse_bad_answer(request: ActionRequest, rules: policy.Policy, answer: Answer, *, emergency: bool) -> bool:
@@ -364,6 +309,9 @@ def answer_by_rule(*, request_id: str) -> None:
     """Approve a request in the name of its standing rule; if that answers no more, ask people."""
     request = for_decision(request_id, SYSTEM, lock=True)
     if request.state != RequestState.PENDING or request.standing_rule_id is None:
+        return
+    if request.action is not None and not signing.can_sign():
+        standing.leave_to_people(request, request.db_now)  # what is proposed is not done without a receipt
         return
     used = standing.use_rule(request.standing_rule_id, request, request.db_now)
     if used is None:

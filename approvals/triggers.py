@@ -2,6 +2,7 @@
 """What was asked, answered and mailed stays; votes are only added; what is asked changes only with its revision."""
 
 from approvals.models import (
+    OPEN_RECEIPTS,
     OPEN_REQUESTS,
     ActionRequest,
     AgentLimit,
@@ -9,14 +10,19 @@ from approvals.models import (
     Notification,
     Policy,
     PolicyVersion,
+    Receipt,
+    ReceiptAlert,
+    ReceiptState,
     RequestState,
     RequestTemplate,
     Revision,
     RuleState,
+    SigningKey,
+    Spending,
     StandingRule,
     Vote,
 )
-from audit.guards import append_only, arrows, frozen, no_delete, sql_words, starts_in
+from audit.guards import append_only, arrows, frozen, no_delete, refuse, sql_words, starts_in
 from config.mail import MailState
 from playbooks.models import VersionState
 
@@ -53,6 +59,15 @@ TERMS = (
     "valid_from", "valid_until", "proposed_by", "proposed_at",
 )  # fmt: skip
 
+SAYS = (
+    "id", "request", "revision", "executor", "action", "digest", "proposed_digest", "content_digest", "outcome",
+    "voters", "constraints", "uses_allowed", "nonce", "minted_at", "not_before", "not_after", "key_id", "signature",
+)  # fmt: skip
+OPEN_ONES = sql_words(OPEN_RECEIPTS)
+SAME_REQUEST_OPEN = f'"request_id" = NEW."request_id" AND "state" IN ({OPEN_ONES}) AND NEW."state" IN ({OPEN_ONES})'
+OVER = f'OLD."state" NOT IN ({OPEN_ONES})'
+DISTRUSTED = 'OLD."distrusted_at" IS NOT NULL'
+
 TRIGGERS = [
     *no_delete(ActionRequest, unique=[SAME_TASK_OPEN, SAME_QUESTION_OPEN]),
     arrows(ActionRequest),
@@ -82,4 +97,17 @@ TRIGGERS = [
     *no_delete(Notification),
     frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
     frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),
+    *no_delete(Receipt, unique=[SAME_REQUEST_OPEN]),
+    arrows(Receipt, at_once=[(ReceiptState.HELD, ReceiptState.READY, ReceiptState.SPENT)]),
+    starts_in(Receipt, ReceiptState.HELD, ReceiptState.READY, ReceiptState.SPENT),
+    frozen(Receipt, *SAYS, rule="says"),
+    frozen(Receipt, "uses", "closed_at", when=OVER, rule="over"),
+    refuse(Receipt, "uses_rise", "UPDATE", 'NEW."uses" < OLD."uses"', "what was used stays used"),
+    *append_only(Spending),
+    *no_delete(SigningKey),
+    frozen(SigningKey, "id", "public_key", "created_at", rule="identity"),
+    frozen(SigningKey, "distrusted_at", when=DISTRUSTED, rule="distrusted"),
+    *no_delete(ReceiptAlert),
+    frozen(ReceiptAlert, "id", "receipt", "recipient", "purpose", rule="identity"),
+    frozen(ReceiptAlert, "state", "sent_at", when=SENT, rule="sent"),
 ]

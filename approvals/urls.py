@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.urls import path, re_path
 
-from approvals import agent_api, api, talk_back_api
+from approvals import agent_api, api, receipt_api, talk_back_api
 
 _ID = r"(?P<request_id>har_[0-9a-f]{12})"
 
@@ -15,6 +15,11 @@ urlpatterns = [
     re_path(rf"^hitl/requests/{_ID}/release\Z", api.Release.as_view()),
     re_path(rf"^hitl/requests/{_ID}/fulfill\Z", api.Fulfill.as_view()),
     re_path(rf"^hitl/requests/{_ID}/reject\Z", api.Reject.as_view()),
+    path("hitl/receipt-keys", receipt_api.ReceiptKeys.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/receipt\Z", receipt_api.OneReceipt.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/spend\Z", receipt_api.Spend.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/revoke\Z", receipt_api.Revoke.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/undo\Z", receipt_api.Undo.as_view()),
     re_path(rf"^hitl/requests/{_ID}/request-info\Z", talk_back_api.RequestInfo.as_view()),
     re_path(rf"^hitl/requests/{_ID}/answer\Z", talk_back_api.Answer.as_view()),
     re_path(rf"^hitl/requests/{_ID}/request-changes\Z", talk_back_api.RequestChanges.as_view()),

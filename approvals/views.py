@@ -29,6 +29,7 @@ from approvals.claiming import claim_request, release_request, renew_claim
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for, revisions_of
 from approvals.models import DECIDABLE_REQUESTS, OPEN_REQUESTS, ActionRequest, Vote
 from approvals.notify import link_to
+from approvals.receipt_views import parts_of
 from approvals.request_pages import more_for
 from approvals.rights import bar_for, needs_password, rules_of, votes_counted
 from approvals.services import decide
@@ -352,6 +353,7 @@ def _page(
         "outcome_label": label_of(asked, asked.outcome),
         "given_answer": answer_of(asked),
         "run_url": run_url(asked.run_id) if asked.run_id is not None else "",
+        **parts_of(asked, actor),
         "inbox_badge": inbox.badge(actor),
     }
     return render(request, "approvals/decide.html", context, status=status)

@@ -10,6 +10,7 @@ threads, make use of more cores. A view is sync; what has to wait without holdin
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from io import BytesIO
@@ -20,6 +21,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.db import OperationalError, ProgrammingError
 from django.http import FileResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from django.urls import get_resolver
@@ -28,6 +30,8 @@ from config.errors import Refused, TooLarge, Unparseable
 from config.waiting import Waiting
 
 Message = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class OneThreadHandler(ASGIHandler):
@@ -138,6 +142,17 @@ async def _part_by_part(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
         yield part
 
 
+def _register_signing_key() -> None:
+    """People decide here: without a key to sign receipts with, there is nothing to start for."""
+    from approvals import signing
+
+    try:
+        signing.register_or_stop()
+    except (OperationalError, ProgrammingError):
+        log.warning("the database is not ready; the signing key is registered by `manage.py migrate`, or a new start")
+
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
+_register_signing_key()
 application = OneThreadHandler()

@@ -36,6 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Standing rules", "fast_forward", "approvals.standingrule"),
             Entry("Templates", "article", "approvals.requesttemplate"),
             Entry("Connectors", "cable", "playbooks.connector"),
+            Entry("Receipts", "verified", "approvals.receipt"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),
     ),

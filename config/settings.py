@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import secrets
+import sys
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -135,6 +136,12 @@ if not SECRET_KEY:
     SECRET_KEY = _embedded_secret(VAR_DIR / "secret_key")
 if len(SECRET_KEY) < 32:
     raise ImproperlyConfigured("SECRET_KEY is shorter than 32 characters: give 50 random characters.")
+
+# Signs receipts of approvals (approvals/signing.py). People decide in web processes; whoever carries out what they
+# approved must not be able to sign, so a worker does not even read the key where it was given one.
+SIGNS_RECEIPTS = sys.argv[1:2] not in (["worker"], ["qcluster"], ["tick"])
+RECEIPT_SIGNING_KEY = _text("RECEIPT_SIGNING_KEY") if SIGNS_RECEIPTS else ""
+RECEIPT_KEY_FILE = VAR_DIR / "receipt_signing_key"  # of an embedded installation, made when it is first needed
 
 SITE_ROOT = _text("SITE_ROOT", "http://localhost:8000").rstrip("/")
 _site = urlsplit(SITE_ROOT)

@@ -17,6 +17,7 @@ from hms_act.errors import (
     NotFound,
     Problem,
     RateLimited,
+    ReceiptRefused,
     ServerError,
     StaleRevision,
     TokenExpired,
@@ -24,6 +25,7 @@ from hms_act.errors import (
 )
 from hms_act.orchestrator import Orchestrator, Result, TaskResult
 from hms_act.playbook import Playbook, Step
+from hms_act.receipts import Forged, Receipt
 from hms_act.retry import Retry
 from hms_act.shortcuts import complete_task, next_task, run_playbook
 from hms_act.worker import Worker
@@ -37,6 +39,7 @@ __all__ = [
     "Event",
     "FieldError",
     "Forbidden",
+    "Forged",
     "HmsActError",
     "IdempotencyInFlight",
     "Invalid",
@@ -49,6 +52,8 @@ __all__ = [
     "Playbook",
     "Problem",
     "RateLimited",
+    "Receipt",
+    "ReceiptRefused",
     "Request",
     "Result",
     "Retry",

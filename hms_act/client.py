@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from uuid import uuid4
 
 from hms_act.answers import Event, Json, Lease, Request, Run, StoredPlaybook, Task, Version
+from hms_act.receipts import Receipt
 from hms_act.retry import Retry
 from hms_act.transport import Answer, Call, Tokens, Transport
 
@@ -332,13 +333,15 @@ class Client:
         template: str | None = None,
         agent_id: str | None = None,
         workflow_id: str | None = None,
+        proposal: Json | None = None,
         idempotency_key: str | None = None,
         **more: Any,
     ) -> Request:
         """Ask people for something. What is left out, the template says: the one named, or that of the type.
 
         `agent_id` is who asks, where that is not the caller itself; `more` is sent as it is. Asked again while it is
-        open, the same question is the same request (`duplicate` is true then), also after a restart.
+        open, the same question is the same request (`duplicate` is true then), also after a restart. `proposal` is what
+        an approval permits: `{"playbook", "version"?, "payload"}`, or `{"call", "input", "executor"?}`.
         """
         told = _told(title=title)
         chosen = _given(
@@ -353,7 +356,7 @@ class Client:
             agent_id=agent_id,
             workflow_id=workflow_id,
         )
-        body = {**told, **chosen, **more}
+        body = {**told, **chosen, **(proposal or {}), **more}
         answer = self._change("POST", "/hitl/requests", body, key=idempotency_key)
         return answer.parsed(lambda said: Request.from_answer(said, etag=answer.etag))
 
@@ -429,6 +432,44 @@ class Client:
         body = {"reason": reason, **_told(rejected_by=rejected_by), **bond}
         path = _path("hitl", "requests", request_id, "reject")
         return self._change("POST", path, body, if_match=if_match).parsed(Request.from_answer)
+
+    # --- receipts of approvals
+
+    def receipt(self, request: str | Request) -> Receipt:
+        """What an approval permits, signed. Raises NotFound where nothing was approved."""
+        return self._get(_path("hitl", "requests", _id(request), "receipt")).parsed(Receipt.from_answer)
+
+    def receipt_keys(self) -> dict[str, str]:
+        """The public keys that prove receipts, by id, for `Receipt.verify`; without those that are trusted no more."""
+        said = self._get("/hitl/receipt-keys").parsed(dict)
+        return {key["id"]: key["public_key"] for key in said["keys"] if key["distrusted_at"] is None}
+
+    def spend(
+        self,
+        request: str | Request,
+        *,
+        call: str = "",
+        input: Json | None = None,
+        idempotency_key: str | None = None,
+    ) -> Receipt:
+        """Use an approval for what you are about to do, and do it only if this returns.
+
+        Raises ReceiptRefused, by whose `code` you know why: action_mismatch, receipt_spent, receipt_expired,
+        receipt_held, receipt_revoked, receipt_untrusted.
+        """
+        path = _path("hitl", "requests", _id(request), "spend")
+        body = {**_told(call=call), **_given(input=input)}
+        return self._change("POST", path, body, key=idempotency_key).parsed(Receipt.from_answer)
+
+    def revoke_receipt(self, request: str | Request, *, reason: str) -> Receipt:
+        """Take back an approval that nobody has used. Raises Conflict if somebody has."""
+        path = _path("hitl", "requests", _id(request), "revoke")
+        return self._change("POST", path, {"reason": reason}).parsed(Receipt.from_answer)
+
+    def undo(self, request: str | Request, *, reason: str = "") -> Request:
+        """Undo an approval that is held: the request that asks the same again. Raises Conflict (`too_late_to_undo`)."""
+        path = _path("hitl", "requests", _id(request), "undo")
+        return self._change("POST", path, _told(reason=reason)).parsed(Request.from_answer)
 
     # --- how it is said
 
@@ -545,6 +586,10 @@ def _number(named: int | Run | Task) -> int:
 def _etag(named: int | Run | Task) -> str:
     """What it was when it was read; "" where only its number is known."""
     return "" if isinstance(named, int) else named.etag
+
+
+def _id(named: str | Request) -> str:
+    return named if isinstance(named, str) else named.id
 
 
 def _as_read(request: str | Request, revision: int | None, if_match: str) -> tuple[str, dict[str, Any], str]:

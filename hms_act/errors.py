@@ -153,6 +153,10 @@ class StaleRevision(Conflict):
     """The thing has changed since it was read: read it again, then decide again."""
 
 
+class ReceiptRefused(Conflict):
+    """The approval cannot be used for this: do not do it. `code` says why."""
+
+
 class IdempotencyInFlight(Conflict):
     """The first sending of this very call is still being worked on."""
 
@@ -209,6 +213,17 @@ TYPE_OF_CODE: dict[str, type[HmsActError]] = {
     "stale_revision": StaleRevision,
     "idempotency_in_flight": IdempotencyInFlight,
     "rate_limited": RateLimited,
+    **dict.fromkeys(
+        (
+            "action_mismatch",
+            "receipt_spent",
+            "receipt_expired",
+            "receipt_held",
+            "receipt_revoked",
+            "receipt_untrusted",
+        ),
+        ReceiptRefused,
+    ),
 }
 TYPE_OF_STATUS: dict[int, type[HmsActError]] = {
     401: NotAuthenticated,

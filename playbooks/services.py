@@ -19,6 +19,7 @@ from playbooks.linter import Finding
 from playbooks.models import Playbook, Version, VersionState
 from playbooks.parse import Parsed, digest, parse_data, to_document
 
+OURS = "call."  # begins the ids of playbooks that the product makes (playbooks/one_call.py)
 WORDS_OF_THE_API = frozenset({"schema", "validate"})  # each stands where an id would, behind /acts/playbooks/
 
 
@@ -48,6 +49,7 @@ def create_playbook(*, actor: User, parsed: Parsed) -> Version:
     if definition.id in WORDS_OF_THE_API:
         told = Problem("id", "is an address of the API", "Give the playbook another id.")
         raise Invalid(f"No playbook may be named {definition.id!r}: nobody could ask for it.", errors=[told])
+    _refuse_ours(definition.id)
     at = clock.now()
     playbook = Playbook(slug=definition.id, title=definition.title, owner=actor, created_at=at)
     try:
@@ -66,6 +68,7 @@ def add_version(*, actor: User, playbook: str, parsed: Parsed) -> tuple[Version,
     Raises NotFound, Forbidden, and Invalid for the document of another playbook.
     """
     _refuse_unless(actor, "playbooks.write")
+    _refuse_ours(playbook)
     owner = locked_playbook(playbook)
     _refuse_foreign(parsed, owner)
     newest = owner.versions.order_by("-number").first()
@@ -82,6 +85,7 @@ def add_version(*, actor: User, playbook: str, parsed: Parsed) -> tuple[Version,
 def clone_version(*, actor: User, playbook: str, number: int) -> Version:
     """Copy a version into the next draft: the way to change what is published. Raises NotFound, Forbidden."""
     _refuse_unless(actor, "playbooks.write")
+    _refuse_ours(playbook)
     owner = locked_playbook(playbook)
     source = _version(owner, number)
     newest = owner.versions.order_by("-number").first()
@@ -152,6 +156,12 @@ def retire_version(*, actor: User, playbook: str, number: int, reason: str = "")
 def _refuse_unless(actor: User, permission: str) -> None:
     if not actor.has_perm(permission):
         raise Forbidden(f"The permission {permission} is needed.")
+
+
+def _refuse_ours(slug: str) -> None:
+    if slug.startswith(OURS):
+        told = Problem("id", "is the product's own", f"Choose an id that does not begin with {OURS!r}.")
+        raise Invalid(f"Nobody writes the playbook {slug!r}: it makes one call that was approved.", errors=[told])
 
 
 def _refuse_foreign(parsed: Parsed, owner: Playbook) -> None:

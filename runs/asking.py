@@ -40,8 +40,7 @@ def request_approval(
     Repeated with the same token it answers the same request. Raises LeaseLost, and Invalid for a role that
     people do not hold.
     """
-    people = performers.of("human")
-    assert people is not None, "people's requests have a room of their own"
+    people = _people()
     task = read_task(task_id, actor)
     if task.state == TaskState.AWAITING_APPROVAL and _asked_with(task) == hashed(token):
         return task.approval["request"], task
@@ -78,7 +77,8 @@ def resume_task(*, task_id: int, token: str, actor: User) -> Lease:
     task.next_check_at = next_check(task, task.definition, at=at)
     batch = Batch()
     batch.update(task, *CLAIM_FIELDS, state=TaskState.APPROVED, fence=task.fence - 1)
-    record([replace(line, subject=task.audit_subject())], into=batch)
+    used = _people().resumes(task, actor=actor, at=at, batch=batch)
+    record([replace(line, subject=task.audit_subject()), *used], into=batch)
     batch.write()
     assert task.lease_expires_at is not None
     return Lease(task, fresh, task.fence, task.lease_expires_at, handed(task, data), data)
@@ -110,6 +110,12 @@ def answer_asking_task(
     save_run(batch, task.run)
     batch.update(task, *ENDING_FIELDS, "approval", state=line.from_state)
     return [line]
+
+
+def _people() -> performers.Performer:
+    people = performers.of("human")
+    assert people is not None, "people's requests have a room of their own"
+    return people
 
 
 def _asked_with(task: Task) -> str:

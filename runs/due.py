@@ -84,7 +84,7 @@ def sweep() -> int:
     return sum(function(now) for function in tuple(_sweeps))
 
 
-def each(row_ids: Sequence[int], act: Callable[[int], object]) -> int:
+def each(row_ids: Sequence[Any], act: Callable[[Any], object]) -> int:
     """`act(row_id)` for each row of a sweep. One that cannot be put right holds up none of the others."""
     for row_id in row_ids:
         try:

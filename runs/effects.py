@@ -25,6 +25,7 @@ from audit.canonical import digest
 from audit.services import Line, contended, log_origin
 from config.batch import Batch
 from config.prepared import Param, Reading
+from playbooks import one_call
 from runs.leases import Lease
 from runs.models import Effect, EffectState, Task
 
@@ -53,7 +54,7 @@ def intend(lease: Lease, *, actor: User, at: datetime, batch: Batch) -> tuple[Ef
         batch.update(effect, "attempt", state=EffectState.INTENDED, attempt=before)
     name = actions.EFFECT_REUSED if reused else actions.EFFECT_INTENDED
     facts = {"key": effect.key, "call": call.action, "first_intended_by": str(effect.task_id)}
-    arguments = {"arguments": dict(call.arguments)}
+    arguments = {"arguments": dict(one_call.arguments_of(task.run.version, call.arguments, task.run.payload))}
     effect.asked_before = asked_before
     return effect, Line(name, task.audit_subject(), actor, at, data=facts, private=arguments)
 

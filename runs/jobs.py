@@ -23,9 +23,9 @@ from config import mail
 from config.crash import crash_point
 from config.errors import LeaseLost
 from config.prepared import Reading
-from playbooks import catalogue
+from playbooks import catalogue, one_call
 from playbooks.catalogue import ActionCall, Permanent, Verdict
-from runs import cluster, due
+from runs import cluster, due, performers
 from runs.governing import govern
 from runs.leases import Lease
 from runs.models import Effect, EffectState, Notice, Task
@@ -104,8 +104,9 @@ def _result(lease: Lease, effect: Effect) -> Any:
     found = catalogue.find(call.action)
     if found is None:
         raise Permanent(f"this worker knows no action {call.action}; is its module in HMS_ACT_ACTIONS?")
+    performers.refuse_call_unless_allowed(task)
     given = ActionCall(
-        arguments=call.arguments,
+        arguments=one_call.arguments_of(task.run.version, call.arguments, task.run.payload),
         payload=task.run.payload,
         data=lease.data,
         run_id=task.run_id,

@@ -41,12 +41,30 @@ class Performer:
     closes: Callable[[Sequence[Task], datetime, bool], list[Line]]
     """Called in the transaction that ended the tasks: their questions are not required any more, or expired."""
 
+    resumes: Callable[..., list[Line]]
+    """(task, actor, at, batch) → lines: who asked in mid-task goes on, and uses the approval, in the same batch."""
+
+    lapses: Callable[..., list[Line]]
+    """(task, at, batch) → lines: nobody went on with what was approved, so that it is offered to others."""
+
 
 _performers: dict[str, Performer] = {}
+_checks: list[Callable[[Task], None]] = []
 
 
 def register(kind: str, performer: Performer) -> None:
     _performers[kind] = performer
+
+
+def check_before_call(check: Callable[[Task], None]) -> None:
+    """Let `check(task)` refuse a call of our worker, by raising, before it is made."""
+    if check not in _checks:
+        _checks.append(check)
+
+
+def refuse_call_unless_allowed(task: Task) -> None:
+    for check in _checks:
+        check(task)
 
 
 def of(kind: str) -> Performer | None:

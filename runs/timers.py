@@ -15,7 +15,7 @@ from config import clock
 from config.batch import Batch
 from config.crash import crash_point
 from playbooks.definition import StepKind
-from runs import due, wake
+from runs import due, performers, wake
 from runs.advance import (
     ENDING_FIELDS,
     WAITED_FOR,
@@ -118,7 +118,9 @@ def _offer_again(task: Task, run: Run, *, at: datetime) -> None:
     batch = Batch()
     save_run(batch, run)
     batch.update(task, *ENDING_FIELDS)
-    record([line], into=batch)
+    people = performers.of("human")
+    lapsed = people.lapses(task, at=at, batch=batch) if people is not None else []
+    record([line, *lapsed], into=batch)
     batch.write()
 
 

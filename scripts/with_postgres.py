@@ -11,6 +11,7 @@ SIGTERM, and the kernel stops it should the caller be killed outright. It gives 
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import os
 import pwd
@@ -59,6 +60,7 @@ class Server:
         return {
             "DATABASE_URL": self.url,
             "SECRET_KEY": "only-for-tests-" + secrets.token_urlsafe(40),
+            "RECEIPT_SIGNING_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         }
 

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0005_decided_how'),
+        ('approvals', '0010_receipts'),
         ('runs', '0005_incident_proxy'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and votes; policies and standing rules; messages. One file for each subject."""
+"""Requests and votes; policies and standing rules; messages; receipts. One file for each subject."""
 
 from approvals.models.messages import Notification
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
+from approvals.models.receipts import (
+    OPEN_RECEIPTS,
+    Receipt,
+    ReceiptAlert,
+    ReceiptState,
+    SigningKey,
+    Spending,
+)
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
@@ -24,6 +32,7 @@ from approvals.models.templates import AgentLimit, RequestTemplate
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
     "AgentLimit",
@@ -32,6 +41,9 @@ __all__ = [
     "Notification",
     "Policy",
     "PolicyVersion",
+    "Receipt",
+    "ReceiptAlert",
+    "ReceiptState",
     "RequestQuerySet",
     "RequestState",
     "RequestTally",
@@ -40,6 +52,8 @@ __all__ = [
     "Revision",
     "RuleState",
     "Severity",
+    "SigningKey",
+    "Spending",
     "StandingRule",
     "Vote",
     "new_request_id",

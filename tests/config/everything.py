@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from accounts.models import User
 from accounts.services import create_key
+from approvals import policies
 from approvals.asking import create_request
 from approvals.cancelling import cancel_request
+from approvals.standing import Proposal, propose_rule
 from approvals.tallying import tally_closed
 from approvals.template_services import set_limit
 from config import clock
@@ -61,6 +64,10 @@ def everything(
     cancelled = create_request(actor=validator, title="x" * 200, role="human:police_liaison")
     cancel_request(request_id=cancelled.pk, actor=validator)
     tally_closed(clock.now())
+    policies.create_policy(actor=administrator, slug="plans", title="Plans", document="required_approvals: 2")
+    until = clock.now() + timedelta(days=9)
+    terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)
+    propose_rule(actor=administrator, proposal=terms)
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     create_key(user_id=validator.pk, actor=administrator, name="the validator's")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
@@ -13,8 +14,11 @@ from django.urls import reverse
 
 from accounts.models import ApiKey, User
 from accounts.services import create_key
-from approvals.models import ActionRequest, Notification
+from approvals.models import ActionRequest, Notification, Policy, PolicyVersion, StandingRule
+from approvals.policies import create_policy
+from approvals.standing import Proposal, propose_rule
 from audit.models import Entry
+from config import clock
 from playbooks.connector_services import Terms, create_connector
 from playbooks.models import Connector, Playbook, RuleSet, RuleSetVersion, Version
 from playbooks.rule_services import About, create_rule_set
@@ -33,6 +37,9 @@ GROWING = (
     Effect,
     ActionRequest,
     Notification,
+    Policy,
+    PolicyVersion,
+    StandingRule,
     Entry,
     Playbook,
     Version,
@@ -58,6 +65,10 @@ def more_of_everything(everything: None, validator: User, administrator: User) -
             rules = [Rule("a", "payload.x", "FAIL", "No.")]
             about = About(f"Rules {number}", "ethics")
             create_rule_set(actor=administrator, slug=f"ours-{number}", about=about, rules=rules)
+            create_policy(actor=administrator, slug=f"plans-{number}", title="Plans", document="{}")
+            until = clock.now() + timedelta(days=9)
+            terms_ = Proposal(title="Small", reason="alike", role="human:none", valid_until=until, max_uses=2)
+            propose_rule(actor=administrator, proposal=terms_)
             member = user(f"agent{number}", "agent", f"agent:role{number}")
             user(f"person{number}", "human", "human:police_liaison")
             create_key(user_id=member.pk, actor=administrator, name="another")

@@ -18,13 +18,24 @@ from django.db.models import Model
 from django_q.models import Schedule
 
 from accounts.models import ApiKey, User
-from approvals.models import ActionRequest, AgentLimit, RequestTally, RequestTemplate
+from approvals.models import (
+    ActionRequest,
+    AgentLimit,
+    Policy,
+    PolicyVersion,
+    Receipt,
+    RequestTally,
+    RequestTemplate,
+    SigningKey,
+    StandingRule,
+)
 from audit.models import Entry
+from config import clock
 from playbooks.models import Connector, Playbook, RuleSet, RuleSetVersion, Version
 from runs.intake import Ticket
 from runs.models import Effect, Incident, Run, Task, WorkerHost
 from runs.views import TICKET
-from tests.contract.world import CONNECTOR_HOST, EVERYBODY, LIAISON_ROLE, PEOPLE, World
+from tests.contract.world import CANARY, CONNECTOR_HOST, EVERYBODY, LIAISON_ROLE, PEOPLE, World
 from tests.factories import PERMIT, founder
 from tests.people import PASSWORD
 
@@ -98,6 +109,10 @@ def held(**more: Any) -> Body:
 
 def request(act: str = "") -> Path:
     return lambda world: f"/hitl/requests/{world.asked.pk}{act}"
+
+
+def permitted(act: str) -> Path:
+    return lambda world: f"/hitl/requests/{world.permitted.pk}{act}"
 
 
 API = [
@@ -194,6 +209,19 @@ API = [
         rf"{_REQUEST}/answer\Z",
         Act("POST", ("agent",), {"answer": "Because."}),
         at=lambda world: f"/hitl/requests/{world.wondered.pk}/answer",
+    ),
+    row("hitl/receipt-keys"),
+    row(rf"{_REQUEST}/receipt\Z", at=permitted("/receipt")),
+    row(
+        rf"{_REQUEST}/spend\Z",
+        Act("POST", ("agent",), {"call": "treasury.pay", "input": {"to": CANARY}}),
+        at=permitted("/spend"),
+    ),
+    row(rf"{_REQUEST}/revoke\Z", Act("POST", ("agent", "liaison"), WHY), at=permitted("/revoke")),
+    row(
+        rf"{_REQUEST}/undo\Z",
+        Act("POST", ("liaison",), {}),
+        at=lambda world: f"/hitl/requests/{world.held_back.pk}/undo",
     ),
     row(rf"{_REQUEST}/request-info\Z", Act("POST", ("liaison",), {"question": "Why?"}), at=request("/request-info")),
     row(
@@ -292,6 +320,22 @@ def decision(world: World, caller: str) -> Mapping[str, Any]:
     return {"outcome": "PASS", "revision": world.asked.revision, "digest": world.asked.digest}
 
 
+def typed_rule(world: World, caller: str) -> Mapping[str, Any]:
+    until = f"{clock.now():%Y-%m-%d}"
+    given = {"title": "Small", "reason": "alike", "role": LIAISON_ROLE, "max_severity": "low", "max_uses": 2}
+    return {**given, "valid_until": until}
+
+
+def beside(name: str, *acts: Act) -> Row:
+    """A page beside the decision page of a request that a step has made."""
+    return row(
+        rf"admin/approvals/actionrequest/^(?P<request_id>har_[0-9a-f]{{12}})/{name}/\Z",
+        *acts,
+        at=lambda world: f"/admin/approvals/actionrequest/{world.asked.pk}/{name}/",
+    )
+
+
+TYPED_POLICY = {"slug": "fresh", "title": "Fresh", "text": "{}"}
 TERMS = {
     "method": "POST",
     "url": f"https://{CONNECTOR_HOST}/other",
@@ -470,7 +514,52 @@ PAGES = [
     *evidence(WorkerHost, lambda world: world.worker.pk),
     *evidence(Schedule, lambda world: Schedule.objects.get().pk),
     *evidence(Entry, lambda world: Entry.objects.filter(run_id=world.run.pk).earliest("id").pk),
+    *evidence(Policy, lambda world: world.policy.policy_id, Act("POST", ADMINISTRATORS, TYPED_POLICY)),
+    history(Policy, lambda world: world.policy.policy_id),
+    act_on(
+        Policy,
+        lambda world: world.policy.policy_id,
+        "version",
+        Act("POST", ADMINISTRATORS, {"text": "required_approvals: 4"}),
+        route="<int:pk>",
+    ),
+    *evidence(PolicyVersion, lambda world: world.policy.pk),
+    history(PolicyVersion, lambda world: world.policy.pk),
+    act_on(
+        PolicyVersion,
+        lambda world: world.draft_policy.pk,
+        "edit",
+        Act("POST", ADMINISTRATORS, {"text": "required_approvals: 4"}),
+        route="<int:pk>",
+    ),
+    act_on(
+        PolicyVersion, lambda world: world.draft_policy.pk, "publish", Act("POST", ADMINISTRATORS, {}), route="<int:pk>"
+    ),
+    act_on(PolicyVersion, lambda world: world.policy.pk, "retire", Act("POST", ADMINISTRATORS, WHY), route="<int:pk>"),
+    *evidence(StandingRule, lambda world: world.standing_rule.pk, Act("POST", ADMINISTRATORS, typed_rule)),
+    act_on(
+        StandingRule,
+        lambda world: world.standing_rule.pk,
+        "activate",
+        Act("POST", ADMINISTRATORS, {}),
+        route="<int:pk>",
+    ),
+    act_on(
+        StandingRule, lambda world: world.standing_rule.pk, "revoke", Act("POST", ADMINISTRATORS, WHY), route="<int:pk>"
+    ),
+    beside("ask", Act("POST", ("liaison",), {"text": "Why?"})),
+    beside("changes", Act("POST", ("liaison",), {"text": "Less."})),
+    beside("answer"),
+    beside("revise"),
+    beside("emergency"),
     *evidence(ActionRequest, lambda world: world.asked.pk),
+    *evidence(Receipt, lambda world: world.permitted.receipts.get().pk),
+    *evidence(SigningKey, lambda world: SigningKey.objects.get().pk),
+    row(
+        r"admin/approvals/actionrequest/^(?P<request_id>har_[0-9a-f]{12})/undo/\Z",
+        Act("POST", ("liaison",), {"reason": "oh"}),
+        at=lambda world: f"/admin/approvals/actionrequest/{world.held_back.pk}/undo/",
+    ),
     act_on(ActionRequest, lambda world: world.asked.pk, "open_page"),
     row(
         r"admin/approvals/actionrequest/^(?P<request_id>har_[0-9a-f]{12})/decide/\Z",

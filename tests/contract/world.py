@@ -16,11 +16,13 @@ from django.test import Client
 from accounts import seeds
 from accounts.models import ApiKey, User
 from accounts.services import revoke_key
+from approvals import policies
 from approvals.asking import create_request
 from approvals.claiming import claim_request
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, PolicyVersion, StandingRule
 from approvals.revising import request_info
 from approvals.services import decide
+from approvals.standing import Proposal, propose_rule
 from approvals.tallying import tally_closed
 from approvals.template_services import set_limit
 from audit.services import SYSTEM
@@ -71,6 +73,8 @@ class World:
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
     wondered: ActionRequest  # of the agent, outside any run: the liaison has asked something back
+    permitted: ActionRequest  # of the agent, for a call of its own: approved, and not used yet
+    held_back: ActionRequest  # the same, approved but held
     incident: Task  # waits for an operator
     signalled: Run  # waits for a signal
     connector: Connector
@@ -100,6 +104,19 @@ class World:
         return RuleSetVersion.objects.get(rule_set__slug="fair", number=2)
 
     @property
+    def policy(self) -> PolicyVersion:
+        """Published; the next version is a draft."""
+        return PolicyVersion.objects.get(policy__slug="plans", number=1)
+
+    @property
+    def draft_policy(self) -> PolicyVersion:
+        return PolicyVersion.objects.get(policy__slug="plans", number=2)
+
+    @property
+    def standing_rule(self) -> StandingRule:
+        return StandingRule.objects.get()
+
+    @property
     def worker(self) -> WorkerHost:
         return WorkerHost.objects.get()
 
@@ -120,6 +137,7 @@ def build() -> World:
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     _rules()
+    _policies(users)
     connectors = [_connector(name) for name in ("tests.bank", "tests.post")]
     disable_connector(actor=founder(), connector_id=connectors[1].pk, reason="moved")
     wondered = create_request(
@@ -128,6 +146,7 @@ def build() -> World:
     request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
     set_limit(actor=founder(), user_id=users["agent"].pk, open_requests=400, per_hour=None, reason="trusted")
     tally_closed(clock.now())
+    permitted, held_back = (_permitted(users["agent"], users["liaison"], hold) for hold in (0, "1h"))
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed
         started(PERMIT_WITH_FORM, payload={"name": CANARY})
@@ -141,6 +160,8 @@ def build() -> World:
         claimed=claimed_,
         decided=decided,
         wondered=wondered,
+        permitted=permitted,
+        held_back=held_back,
         incident=incident,
         signalled=started(PAID, payload={"name": CANARY}),
         connector=connectors[0],
@@ -218,6 +239,18 @@ def _approved_in_mid_task(asker: User, deciding: User) -> Lease:
     return lease
 
 
+def _permitted(asker: User, deciding: User, hold: int | str) -> ActionRequest:
+    made = create_request(
+        actor=asker,
+        role=LIAISON_ROLE,
+        title=f"Pay {CANARY}",
+        policy={"hold": hold},
+        proposal={"call": "treasury.pay", "input": {"to": CANARY}, "executor": "caller"},
+    )
+    decide(request_id=made.pk, actor=deciding, outcome="PASS")
+    return made
+
+
 def _incident(by: User) -> Task:
     started(STUCK, payload={"name": CANARY})
     lease = claimed(by)
@@ -239,6 +272,17 @@ def _rules() -> None:
     rule_services.create_rule_set(actor=by, slug="fair", about=about, rules=[Rule("a", "payload.x", "FAIL", "No.")])
     rule_services.publish_rules(actor=by, slug="fair", number=1)
     rule_services.add_rules(actor=by, slug="fair", rules=[Rule("b", "payload.x", "FAIL", "No.")])
+
+
+def _policies(users: Mapping[str, User]) -> None:
+    """A policy with a published version and a draft; a standing rule that waits for a second person."""
+    by = users["administrator"]
+    policies.create_policy(actor=by, slug="plans", title="Plans", document="required_approvals: 2")
+    policies.publish_version(actor=by, slug="plans", number=1)
+    policies.add_version(actor=by, slug="plans", document="required_approvals: 3")
+    until = clock.now() + timedelta(days=9)
+    terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)
+    propose_rule(actor=founder(), proposal=terms)
 
 
 def _connector(name: str) -> Connector:

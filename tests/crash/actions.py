@@ -48,3 +48,11 @@ def charge_and_tell(call: ActionCall) -> dict[str, Any]:
 def poison(call: ActionCall) -> None:
     """Kills whoever performs it."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@action("crash.note")
+def note(call: ActionCall) -> dict[str, Any]:
+    """Write down what it was called with."""
+    with open(os.environ["HMS_ACT_TEST_NOTE"], "w") as file:
+        json.dump(dict(call.arguments), file)
+    return {}

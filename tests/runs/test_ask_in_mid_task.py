@@ -72,6 +72,7 @@ def test_approved_the_same_agent_resumes_with_a_new_token_and_fence(lease, valid
         actions.REQUEST_FULFILLED,
         actions.TASK_APPROVED,
         actions.TASK_RESUMED,
+        actions.RECEIPT_SPENT,
         actions.TASK_COMPLETED,
     ]
 

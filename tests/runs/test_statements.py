@@ -69,7 +69,9 @@ def test_a_heartbeat_is_a_read_and_a_write(validator):
     assert cost(beat) == 2
 
 
-def test_a_decision_reads_request_and_person_and_writes_run_task_request_vote_and_entries(validator, liaison):
+def test_a_decision_reads_request_and_person_and_writes_run_task_request_vote_receipt_its_use_and_entries(
+    validator, liaison
+):
     request = waiting_for_a_person(validator)
     assert not liaison.has_perm("runs.view")
     assert liaison.roles  # with the permission, three statements once a request
@@ -77,7 +79,7 @@ def test_a_decision_reads_request_and_person_and_writes_run_task_request_vote_an
     def decide():
         approvals.decide(request_id=request.pk, actor=liaison, outcome="PASS", reason="fine")
 
-    assert cost(decide) == on(postgresql=3, sqlite=9)
+    assert cost(decide) == on(postgresql=3, sqlite=11)
     assert ActionRequest.objects.get().state == "fulfilled"
 
 
