@@ -179,7 +179,7 @@ def create_request(
 def _request_of(
     question: Question, used: RequestTemplate | None, *, actor: User, workflow_id: str, at: datetime
 ) -> ActionRequest:
-    frozen = {} if used is None else {"template": used.frozen()}
+    frozen = {} if used is None or used.is_as_it_came else {"template": used.frozen()}
     return ActionRequest(
         requester=actor,
         role=question.role,

@@ -57,6 +57,11 @@ class RequestTemplate(models.Model):
     def audit_subject(self) -> Subject:
         return Subject(type="template", id=self.name[:40], facts={"name": self.name, "revision": self.revision})
 
+    @property
+    def is_as_it_came(self) -> bool:
+        """Nobody has changed it, and it lets nothing stand in messages: it says no more than its type."""
+        return self.revision == 1 and self.name == self.request_type and not self.shared_fields
+
     def frozen(self) -> dict[str, Any]:
         """What a request keeps of it, and a decision binds."""
         return {
