@@ -23,7 +23,7 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import columns, inbox, policy_admin, request_pages, standing_admin  # noqa: F401  registers the pages of policies and rules
+from approvals import columns, inbox, people_admin, people_views, policy_admin, request_pages, standing_admin  # noqa: F401  register their pages
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
@@ -182,7 +182,8 @@ class ActionRequestAdmin(EvidenceAdmin):
             re_path(here, page, name="approvals_actionrequest_decide"),
             re_path(there, undo, name="approvals_actionrequest_undo"),
         ]
-        return [*own, *request_pages.urls(self, REQUEST_ID.pattern), *super().get_urls()]
+        acts = [*request_pages.urls(self, REQUEST_ID.pattern), *people_views.urls(self)]
+        return [*own, *acts, *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])
     def open_page(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -120,6 +120,8 @@ class RequestOut(serializers.Serializer[Any]):
     decided_how = serializers.ChoiceField(choices=[("", ""), *Decided.choices])
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
+    assigned_to = serializers.SerializerMethodField()
+    follow_up_at = serializers.DateTimeField(allow_null=True)
     due_at = serializers.DateTimeField(allow_null=True)
     expires_at = serializers.DateTimeField(allow_null=True)
     fulfilled_by = serializers.SerializerMethodField()
@@ -188,6 +190,9 @@ class RequestOut(serializers.Serializer[Any]):
             return answer
         return masked(request, answer)
 
+    def get_assigned_to(self, request: ActionRequest) -> str | None:
+        return request.assigned_to.get_username() if request.assigned_to else None
+
     def get_fulfilled_by(self, request: ActionRequest) -> str | None:
         return request.decided_by.get_username() if request.decided_by else None
 
@@ -232,7 +237,7 @@ class RequestPages(CursorPages):
 def _requests(request: Request) -> QuerySet[ActionRequest]:
     return (
         ActionRequest.objects.visible_to(request.user)
-        .select_related("requester", "decided_by", "template")
+        .select_related("requester", "decided_by", "assigned_to", "template")
         .prefetch_related(Prefetch("superseded_by", ActionRequest.objects.only("pk", "supersedes")))
     )
 

@@ -11,7 +11,9 @@ class ApprovalsConfig(AppConfig):
         from approvals import (
             approvers,
             asking,
+            calendar_services,
             claiming,
+            clocks,
             events,
             holding,
             notify,
@@ -48,11 +50,13 @@ class ApprovalsConfig(AppConfig):
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(tallying.tally_closed, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
+        policy_document.register_section("time", clocks.flaws)
         due.register_source("receipt_alert", receipt_alerts.mails())
         due.register_sweep(holding.look_at_receipts, Receipt)
         performers.check_before_call(spending.check_call)
         post_migrate.connect(signing.register_after_migrate, sender=self, dispatch_uid="approvals.signing_key")
         declare(*triggers.TRIGGERS)
+        post_migrate.connect(calendar_services.after_migrate, sender=self, dispatch_uid="approvals.calendars")
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))
         post_migrate.connect(seeds.after_migrate, sender=self, dispatch_uid="approvals.seeds")
         feed.describe("request", events.of_requests)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import IntegrityError
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
-from approvals import policies, policy_document, proposals, rights, standing
+from approvals import clocks, people, policies, policy_document, proposals, rights, standing
 from approvals.binding import what_is_asked
 from approvals.models import ActionRequest, Asked, Notification, RequestTemplate
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
@@ -241,6 +241,7 @@ def ask(
     request.policy = policy_document.as_json(rules)
     request.eligible = [person.as_json() for person in able]
     request.digest = digest(what_is_asked(request))
+    clocks.begin(request, rules.time, at=at)
     batch.insert(request)
     if not is_of_role:
         in_role = {user.pk for user in members}
@@ -251,6 +252,8 @@ def ask(
     if rule is not None:
         request.standing_rule, request.next_check_at = rule, at
     told = [] if rule is not None else _to_tell(rules, able)
+    if told and (not is_of_role or any(user.has_lent for user in members)):
+        told += _stand_ins(request, told, at)
     batch.insert(*(Notification(request=request, recipient_id=pk, purpose="asked", due_at=at) for pk in told))
     subject = request.audit_subject()
     facts = {"requester": str(request.requester_id), "notified": len(told)}
@@ -266,6 +269,17 @@ def _to_tell(rules: Policy, able: Sequence[Eligible]) -> list[int]:
     """Who is told first: the people of the first stage."""
     first = {rule.id for rule in rules.stages[0].rules}
     return [person.id for person in able if first & set(person.rules)]
+
+
+def _stand_ins(request: ActionRequest, told: Sequence[int], at: datetime) -> list[int]:
+    """Who is told beside them, since they stand in for some of them; it is kept with who could decide."""
+    grants = people.stand_ins(told, request, at)
+    added = {grant.delegate: grant for grant in grants if grant.delegate not in {*told, *rights.makers(request)}}
+    request.eligible = [
+        *request.eligible,
+        *({"id": pk, "name": grant.delegate_name, "rules": [], "for": grant.giver_name} for pk, grant in added.items()),
+    ]
+    return list(added)
 
 
 def _alert(batch: Batch, request: ActionRequest, lacking: Sequence[str], at: datetime) -> Line:

@@ -27,6 +27,10 @@ CLAIM_FIELDS = (
 )  # fmt: skip
 
 
+ASKED_KINDS = (StepKind.HUMAN, StepKind.GOVERNANCE)
+"""Kinds of step that an answer ends; of any other, it answers who asked in mid-task."""
+
+
 class TokenExpired(Refused):
     """Your claim on this request has ended. Renew it, then send your decision again; nothing you wrote was lost."""
 
@@ -39,7 +43,7 @@ def claim_requests(*, role: str, actor: User, limit: int) -> list[Lease]:
         raise Forbidden("Tasks of people are for people; agents and services cannot claim them.")
     if role not in roles_of(actor.pk):
         raise RoleRequired(f"Only members of {role} may claim its tasks.")
-    waiting = ActionRequest.objects.filter(role=role, state=RequestState.PENDING, task__kind=StepKind.HUMAN)
+    waiting = ActionRequest.objects.filter(role=role, state=RequestState.PENDING, task__kind__in=ASKED_KINDS)
     locked = waiting.order_by("created_at", "id").select_for_update(of=("self",), skip_locked=True)
     mine = []
     for request in locked.select_related("task__run__version__playbook", "task__run__started_by"):
@@ -83,7 +87,7 @@ def claim_request(*, request_id: str, actor: User) -> tuple[ActionRequest, str]:
     refuse_unless_open(request)
     refuse_unless_may_decide(request, actor)
     at, token = clock.now(), new_token()
-    if request.state == RequestState.IN_REVIEW and not _is_over(request, at) and request.claimed_by_id != actor.pk:
+    if request.state == RequestState.IN_REVIEW and not request.claim_is_over(at) and request.claimed_by_id != actor.pk:
         who = request.claimed_by.get_username() if request.claimed_by else "Somebody"
         raise WrongState(f"{who} is reviewing this until {request.claim_expires_at:%H:%M} UTC.", subject=request)
     if request.state == RequestState.IN_REVIEW:
@@ -109,15 +113,12 @@ def renew_claim(*, request_id: str, actor: User, token: str) -> ActionRequest:
         raise TokenExpired("This claim was renewed as long as claims may be. Claim the request anew.", subject=request)
     if lapsed:
         _claim(request, token, actor=actor, at=at)
-    request.claim_expires_at = request.next_check_at = min(at + claim_ttl(request), cap)
+    request.claim_expires_at = min(at + claim_ttl(request), cap)
+    request.look_again(at)
     request.save(update_fields=["claim_expires_at", "next_check_at"])
     facts = {"until": request.claim_expires_at.isoformat()}
     record([Line(actions.REQUEST_CLAIM_RENEWED, request.audit_subject(), actor, at, data=facts)])
     return request
-
-
-def _is_over(request: ActionRequest, at: datetime) -> bool:
-    return request.claim_expires_at is not None and request.claim_expires_at <= at
 
 
 def _refuse_foreign_claim(request: ActionRequest, token: str, actor: User, *, lapsed: bool) -> None:
@@ -160,6 +161,6 @@ def refuse_lost_claim(request: ActionRequest, token: str, actor: User, *, at: da
     """Raise unless the claim under `token` still holds: TokenExpired if it can be renewed, else LeaseLost."""
     lapsed = request.state == RequestState.PENDING
     _refuse_foreign_claim(request, token, actor, lapsed=lapsed)
-    if lapsed or _is_over(request, at):
+    if lapsed or request.claim_is_over(at):
         links = {"renew": f"/hitl/requests/{request.pk}/claim"}
         raise TokenExpired(subject=request, extra=links)

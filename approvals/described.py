@@ -86,6 +86,8 @@ REQUEST: dict[str, Any] = {
     "decided_how": "",
     "created_at": WHEN,
     "updated_at": WHEN,
+    "assigned_to": None,
+    "follow_up_at": None,
     "due_at": None,
     "expires_at": None,
     "fulfilled_by": None,

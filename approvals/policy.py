@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from approvals.lending import Grant
 
 SEVERITIES = ("low", "medium", "high", "critical")  # the harm if wrong, rising
 SESSION, STEP_UP = "session", "step_up"
@@ -125,6 +128,7 @@ class Person:
     roles: frozenset[str]
     name: str = ""
     permissions: frozenset[str] = frozenset()
+    grants: tuple[Grant, ...] = ()  # by which they lend their right, or borrow somebody's, at any time
 
 
 @dataclass(frozen=True, slots=True)

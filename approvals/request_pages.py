@@ -11,6 +11,7 @@ from typing import Any, cast
 from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import re_path, reverse
+from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts import assurance
 from accounts.models import User
@@ -32,7 +33,7 @@ class More:
 
 
 class TextForm(forms.Form):
-    text = forms.CharField(max_length=revising.MAX_TEXT, widget=forms.Textarea(attrs={"rows": 4}))
+    text = forms.CharField(max_length=revising.MAX_TEXT, widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}))
 
     def __init__(self, sent: Any, *, label: str, help_text: str = "") -> None:
         super().__init__(sent)
@@ -42,9 +43,13 @@ class TextForm(forms.Form):
 class ReviseForm(forms.Form):
     """What is asked, as it can be changed. Whatever is JSON is written as JSON."""
 
-    title = forms.CharField(max_length=200)
-    description = forms.CharField(required=False, max_length=20_000, widget=forms.Textarea(attrs={"rows": 3}))
-    reason = forms.CharField(max_length=2000, help_text="Why it is changed; kept in the log.")
+    title = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget)
+    description = forms.CharField(
+        required=False, max_length=20_000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
+    )
+    reason = forms.CharField(
+        max_length=2000, widget=UnfoldAdminTextInputWidget, help_text="Why it is changed; kept in the log."
+    )
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
     def __init__(self, sent: Any, *, asked: ActionRequest) -> None:
@@ -52,15 +57,18 @@ class ReviseForm(forms.Form):
         super().__init__(sent, initial=held)
         for name in _editable(asked):
             self.fields[name] = forms.JSONField(
-                required=False, widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "code"})
+                required=False,
+                widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "spellcheck": "false", "class": "code"}),
             )
         self.order_fields(["title", "description", *_editable(asked), "reason"])
 
 
 class EmergencyForm(forms.Form):
-    outcome = forms.ChoiceField(widget=forms.RadioSelect)
+    outcome = forms.ChoiceField(widget=UnfoldAdminRadioSelectWidget)
     reason = forms.CharField(
-        max_length=10_000, widget=forms.Textarea(attrs={"rows": 4}), help_text="What the emergency is, and why now."
+        max_length=10_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        help_text="What the emergency is, and why now.",
     )
     revision = forms.IntegerField(widget=forms.HiddenInput)
 

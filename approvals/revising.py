@@ -26,7 +26,7 @@ from config import clock
 from config.errors import Forbidden, Invalid, Problem, WrongState
 
 EDITABLE = ("title", "description", "asked", "action")
-MOVED = ("stage", "exchange", "paused_seconds", "follow_up_at", "due_at", "expires_at")
+MOVED = ("stage", "exchange", "paused_seconds", "follow_up_at", "due_at", "expires_at", "timetable")
 MAX_EXCHANGE = 100  # questions and answers on one request
 MAX_TEXT = 10_000  # characters of each
 
@@ -178,7 +178,7 @@ def answer_info(*, request_id: str, actor: User, answer: str) -> ActionRequest:
     if actor.pk not in {request.requester_id, request.run.started_by_id if request.run else None}:
         raise Forbidden("Only whoever asked can answer this.", subject=request)
     line = transitioned(request.resume, actor=actor, at=clock.now(), note=answer)
-    return _talked(request, line, "answer", actor, answer, tell=f"answered {len(request.exchange)}")
+    return _talked(request, line, "answer", actor, answer, tell="answered")
 
 
 @act(actions.REQUEST_TALK_DENIED)
@@ -215,7 +215,7 @@ def _talked(request: ActionRequest, line: Line, kind: str, actor: User, text: st
     request.save(update_fields=[*CLAIM_FIELDS, *MOVED])
     asks_requester = kind != "answer"
     people = [request.requester_id] if asks_requester else [one["id"] for one in request.eligible]
-    _tell(request, tell, people, at=line.at)
+    _tell(request, f"{tell} {len(request.exchange)}", people, at=line.at)
     record([line])
     return request
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,8 @@ from django.contrib.auth.models import Permission
 from django.db.models import Aggregate, BigIntegerField, CharField, Exists, OuterRef, Q, QuerySet, TextField, Value
 
 from accounts.models import Kind, User, is_role, members_of
-from approvals import policy, policy_document
+from approvals import people, policy, policy_document
+from approvals.lending import kin, lent_to
 from approvals.models import ActionRequest, RuleState, StandingRule, Vote
 from audit.context import origin
 from config import clock
@@ -68,12 +69,13 @@ def person(user: Any, rules: policy.Policy) -> policy.Person:
         roles=frozenset(name for name in names if is_role(name)),
         name=now.username,
         permissions=frozenset(_held(now.pk, rules)),
+        grants=tuple(people.grants_with([now.pk])) if now.has_grants else (),
     )
 
 
 _user = Reading(
     lambda: User.objects.filter(pk=Param("user_id", BigIntegerField())).annotate(
-        group_names=Names("groups__name", Value("\n"))
+        group_names=Names("groups__name", Value("\n")), has_grants=people.is_party()
     )
 )
 
@@ -87,6 +89,7 @@ def person_known(user: Any, rules: policy.Policy) -> policy.Person:
         roles=user.roles,
         name=user.get_username(),
         permissions=frozenset(_held(user.pk, rules)),
+        grants=tuple(people.grants_known(user)),
     )
 
 
@@ -110,16 +113,75 @@ def bar_for(request: ActionRequest, actor: Any) -> policy.Bar | None:
 
 
 def bar_of(
-    request: ActionRequest, who: policy.Person, rules: policy.Policy, *, stage: int | None = None
+    request: ActionRequest,
+    who: policy.Person,
+    rules: policy.Policy,
+    *,
+    stage: int | None = None,
+    borrows: bool = True,
 ) -> policy.Bar | None:
-    return policy.bar(
+    found = standing_of(request, who, rules, stage=stage, borrows=borrows)
+    return found if isinstance(found, policy.Bar) else None
+
+
+def standing_of(
+    request: ActionRequest,
+    who: policy.Person,
+    rules: policy.Policy,
+    *,
+    stage: int | None = None,
+    borrows: bool = True,
+) -> Right | policy.Bar:
+    """The right by which this person's vote would count now, or what bars them.
+
+    It is their own, by a rule or because it was escalated to them; else it is lent, if it `borrows`.
+    """
+    stage = request.stage if stage is None else stage
+    right = _own_right(request, who, rules, stage=stage)
+    if not right.rules and borrows:
+        right = _borrowed_right(request, who, rules, stage=stage) or right
+    voted, against = voters(request, rules), makers(request)
+    found = policy.bar(
         rules,
         who,
-        stage=request.stage if stage is None else stage,
-        makers=makers(request),
+        stage=stage,
+        makers={**against, **_kin(request, who, against)},
         doers=doers(request, rules),
-        voters=voters(request, rules),
+        voters=voted,
+        lent=right.rules,
     )
+    return found or _bar_of_one_voice(request, who, voted) or right
+
+
+def _own_right(request: ActionRequest, who: policy.Person, rules: policy.Policy, *, stage: int) -> Right:
+    admitted = policy.rules_of(rules, who, stage=stage)
+    if not admitted and people.is_escalated_to(who.id, request):
+        admitted = rules.stages[stage].rules
+    return Right(frozenset(rule.id for rule in admitted))
+
+
+def _borrowed_right(request: ActionRequest, who: policy.Person, rules: policy.Policy, *, stage: int) -> Right | None:
+    """Of the first who lends their own right to this person now, and could use it themselves."""
+    if not any(grant.delegate == who.id for grant in who.grants):
+        return None
+    for grant in lent_to(who.id, who.grants, request, clock.now()):
+        giver = person(User(pk=grant.giver), rules)
+        found = standing_of(request, giver, rules, stage=stage, borrows=False)
+        if isinstance(found, Right):
+            return Right(found.rules, on_behalf_of=grant.giver)
+    return None
+
+
+def _kin(request: ActionRequest, who: policy.Person, others: Mapping[int, str]) -> dict[int, str]:
+    """Whoever stands in for a maker, or is stood in for by one, is a maker."""
+    why = kin(who.id, others, who.grants, request, clock.now()) if who.grants else ""
+    return {who.id: why} if why else {}
+
+
+def _bar_of_one_voice(request: ActionRequest, who: policy.Person, voted: Collection[int]) -> policy.Bar | None:
+    """Two people of whom one stands in for the other are one voice: both never count in one request."""
+    why = _kin(request, who, dict.fromkeys(voted, "has voted")).get(who.id)
+    return policy.Bar("forbidden", f"You {why}: of the two of you, one counts.") if why else None
 
 
 def refuse_unless_may_decide(request: ActionRequest, actor: Any) -> None:
@@ -128,15 +190,20 @@ def refuse_unless_may_decide(request: ActionRequest, actor: Any) -> None:
 
 def right_to_vote(request: ActionRequest, actor: Any, rules: policy.Policy) -> Right:
     """The right by which this vote counts. Raises RoleRequired or Forbidden."""
-    who = person(actor, rules)
-    refuse(bar_of(request, who, rules), request)
-    return Right(frozenset(rule.id for rule in policy.rules_of(rules, who, stage=request.stage)))
+    found = standing_of(request, person(actor, rules), rules)
+    if isinstance(found, Right):
+        return found
+    raise _refusal(found, request)
 
 
 def refuse(found: policy.Bar | None, request: ActionRequest) -> None:
     if found is not None:
-        refusal = RoleRequired if found.code == "role_required" else Forbidden
-        raise refusal(found.reason, subject=request)
+        raise _refusal(found, request)
+
+
+def _refusal(found: policy.Bar, request: ActionRequest) -> Refused:
+    refusal = RoleRequired if found.code == "role_required" else Forbidden
+    return refusal(found.reason, subject=request)
 
 
 def assurance(at: datetime) -> str:
@@ -253,9 +320,13 @@ in_role = Reading(
     lambda: (
         members_of(Param("role", CharField()))
         .annotate(
-            has_standing_rule=Exists(StandingRule.objects.filter(role=OuterRef("groups__name"), state=RuleState.ACTIVE))
+            has_lent=people.has_lent(),
+            has_standing_rule=Exists(
+                StandingRule.objects.filter(role=OuterRef("groups__name"), state=RuleState.ACTIVE)
+            ),
         )
         .order_by("pk")
     )
 )
-"""The active members of a role; each also says whether a standing rule answers requests to it."""
+"""The active members of a role; each also says whether a standing rule answers requests to it, and whether
+they have ever lent their right."""

@@ -197,7 +197,7 @@ def _right_in_emergency(request: ActionRequest, actor: User, rules: policy.Polic
         stages=(policy.Stage((policy.Rule(id="emergency", role=rules.break_glass.role),)),),
         distinct_from_steps=rules.distinct_from_steps,
     )
-    rights.refuse(rights.bar_of(request, who, alone, stage=0), request)
+    rights.refuse(rights.bar_of(request, who, alone, stage=0, borrows=False), request)
     return rights.Right(frozenset({"emergency"}))
 
 

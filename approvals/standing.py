@@ -21,7 +21,6 @@ from audit.services import SYSTEM, Line, act, record, transitioned
 from config import clock
 from config.errors import Forbidden, Invalid, NotFound, Problem, WrongState
 from playbooks import expressions
-from runs.models import LOOK_AGAIN
 
 LONGEST = timedelta(days=90)
 MOST_USES = 1000
@@ -116,7 +115,8 @@ def use_rule(rule_id: int, request: ActionRequest, at: datetime) -> tuple[Standi
 
 def leave_to_people(request: ActionRequest, at: datetime) -> None:
     """The rule that would have answered does not: ask whom it would have spared."""
-    request.standing_rule, request.next_check_at = None, at + LOOK_AGAIN
+    request.standing_rule = None
+    request.look_again(at)
     request.save(update_fields=["standing_rule", "next_check_at"])
     told = [
         Notification(request=request, recipient_id=one["id"], purpose="asked", due_at=at) for one in request.eligible

@@ -12,6 +12,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from unfold.decorators import display
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from accounts.models import User
 from approvals import standing
@@ -30,25 +36,48 @@ INTRO = (
 
 
 class ProposalForm(forms.Form):
-    title = forms.CharField(max_length=200, help_text="What people read.")
+    title = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget, help_text="What people read.")
     reason = forms.CharField(
-        max_length=2000, widget=forms.Textarea(attrs={"rows": 3}), help_text="Why no person needs to decide these."
+        max_length=2000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Why no person needs to decide these.",
     )
-    role = forms.CharField(max_length=110, help_text="Whose requests it answers, such as human:finance.")
-    request_type = forms.ChoiceField(required=False, choices=[("", "any"), *RequestType.choices])
-    agent = forms.CharField(required=False, max_length=150, help_text="Only what this requester asks, by user name.")
-    playbook = forms.CharField(required=False, max_length=100, help_text="Only steps of this playbook, by its id.")
-    step = forms.CharField(required=False, max_length=100, help_text="Only this step of it.")
-    max_severity = forms.ChoiceField(choices=[(level, level.label) for level in (Severity.LOW, Severity.MEDIUM)])
+    role = forms.CharField(
+        max_length=110, widget=UnfoldAdminTextInputWidget, help_text="Whose requests it answers, such as human:finance."
+    )
+    request_type = forms.ChoiceField(
+        required=False, widget=UnfoldAdminSelectWidget, choices=[("", "any"), *RequestType.choices]
+    )
+    agent = forms.CharField(
+        required=False,
+        max_length=150,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Only what this requester asks, by user name.",
+    )
+    playbook = forms.CharField(
+        required=False, max_length=100, widget=UnfoldAdminTextInputWidget, help_text="Only steps of it, by its id."
+    )
+    step = forms.CharField(
+        required=False, max_length=100, widget=UnfoldAdminTextInputWidget, help_text="Only this step of it."
+    )
+    max_severity = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget, choices=[(level, level.label) for level in (Severity.LOW, Severity.MEDIUM)]
+    )
     when = forms.CharField(
         required=False,
         max_length=500,
         label="Condition",
+        widget=UnfoldAdminTextInputWidget,
         help_text="In CEL, over asked, action, title, severity and agent: asked.context.amount <= 40",
     )
-    max_uses = forms.IntegerField(min_value=1, max_value=standing.MOST_USES, help_text="How often it may be used.")
+    max_uses = forms.IntegerField(
+        min_value=1,
+        max_value=standing.MOST_USES,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="How often it may be used.",
+    )
     valid_until = forms.DateField(
-        widget=forms.DateInput(attrs={"type": "date"}), help_text="Its last day (UTC), within 90 days."
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}), help_text="Its last day (UTC), within 90 days."
     )
 
     def clean_agent(self) -> User | None:

@@ -7,6 +7,8 @@ from approvals.models import (
     ActionRequest,
     AgentLimit,
     Asked,
+    Calendar,
+    Delegation,
     Notification,
     Policy,
     PolicyVersion,
@@ -59,6 +61,10 @@ TERMS = (
     "valid_from", "valid_until", "proposed_by", "proposed_at",
 )  # fmt: skip
 
+LENT = (
+    "giver", "delegate", "role", "request_type", "max_severity", "request", "is_away", "reason", "starts_at",
+    "ends_at", "made_by", "made_at",
+)  # fmt: skip
 SAYS = (
     "id", "request", "revision", "executor", "action", "digest", "proposed_digest", "content_digest", "outcome",
     "voters", "constraints", "uses_allowed", "nonce", "minted_at", "not_before", "not_after", "key_id", "signature",
@@ -80,6 +86,11 @@ TRIGGERS = [
     *append_only(Vote),
     *append_only(Revision),
     *append_only(Asked),
+    *no_delete(Calendar),
+    frozen(Calendar, "slug", "created_at", rule="identity"),
+    *no_delete(Delegation),
+    frozen(Delegation, *LENT, rule="terms"),
+    frozen(Delegation, "revoked_at", "revoked_by", when='OLD."revoked_at" IS NOT NULL', rule="revoked"),
     *no_delete(Policy),
     *no_delete(PolicyVersion),
     arrows(PolicyVersion),

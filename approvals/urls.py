@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.urls import path, re_path
 
-from approvals import agent_api, api, receipt_api, talk_back_api
+from approvals import agent_api, api, people_api, receipt_api, talk_back_api
 
 _ID = r"(?P<request_id>har_[0-9a-f]{12})"
 
@@ -13,6 +13,10 @@ urlpatterns = [
     re_path(rf"^hitl/requests/{_ID}\Z", api.OneRequest.as_view()),
     re_path(rf"^hitl/requests/{_ID}/claim\Z", api.Claim.as_view()),
     re_path(rf"^hitl/requests/{_ID}/release\Z", api.Release.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/takeover\Z", people_api.TakeOver.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/assign\Z", people_api.Assign.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/delegate\Z", people_api.Delegate.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/extend\Z", people_api.Extend.as_view()),
     re_path(rf"^hitl/requests/{_ID}/fulfill\Z", api.Fulfill.as_view()),
     re_path(rf"^hitl/requests/{_ID}/reject\Z", api.Reject.as_view()),
     path("hitl/receipt-keys", receipt_api.ReceiptKeys.as_view()),

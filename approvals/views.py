@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import assurance
 from accounts.models import User, members_of
-from approvals import claims, inbox, policy_shown
+from approvals import claims, inbox, people_views, policy_shown, time_shown
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
 from approvals.claiming import claim_request, release_request, renew_claim
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for, revisions_of
@@ -42,7 +42,15 @@ DECIDERS_SHOWN = 8
 REASON_CHARACTERS = 10_000
 ANSWER = "answer"  # prefix of the fields that the request's own form asks for
 INCOMPLETE = "The page was sent incomplete. Read it again, then decide."
-_READ_WITH = ("run__version__playbook", "run__started_by", "task", "requester", "decided_by", "claimed_by")
+_READ_WITH = (
+    "run__version__playbook",
+    "run__started_by",
+    "task",
+    "requester",
+    "decided_by",
+    "claimed_by",
+    "assigned_to",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +341,7 @@ def _page(
         "bar": bar if is_open else None,
         "rules": rules,
         "who_decides": policy_shown.in_words(rules),
+        "time": time_shown.shown_of(asked),
         "votes": _votes(asked),
         "deciders": _deciders(asked),
         "claim": claims.claim_on(asked, reader=actor, token=claims.token_of(request, asked)) if is_open else None,
@@ -341,7 +350,10 @@ def _page(
         "form": form,
         "answer": answer,
         "revisions": revisions_of(asked),
-        "more": more_for(asked, actor, may_decide=bar is None),
+        "more": [
+            *more_for(asked, actor, may_decide=bar is None),
+            *people_views.offered(asked, actor, may_decide=bar is None),
+        ],
         "reason_label": rules.reasons.codes.get(asked.reason_code, asked.reason_code),
         "evidence": evidence_for(asked, actor),
         "refusal": refusal,

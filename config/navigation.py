@@ -31,6 +31,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Inbox", "inbox", "approvals.actionrequest", badge=inbox.badge),
             Entry("Runs", "conversion_path", "runs.run"),
             Entry("Playbooks", "menu_book", "playbooks.playbook"),
+            Entry("Calendars", "calendar_month", "approvals.calendar"),
             Entry("Rules", "gavel", "playbooks.ruleset"),
             Entry("Policies", "how_to_vote", "approvals.policy"),
             Entry("Standing rules", "fast_forward", "approvals.standingrule"),
@@ -56,6 +57,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("Users and agents", "group", "accounts.user"),
             Entry("Roles", "badge", "auth.group"),
+            Entry("Delegations", "swap_horiz", "approvals.delegation"),
             Entry("API keys", "key", "accounts.apikey"),
             Entry("Limits", "speed", "approvals.agentlimit"),
         ),

@@ -399,6 +399,8 @@ OPEN_REQUESTS_LIMIT = _number("HMS_ACT_OPEN_REQUESTS", 500, low=0, high=1_000_00
 REQUESTS_PER_HOUR = _number("HMS_ACT_REQUESTS_PER_HOUR", 2000, low=0, high=10_000_000)
 PERSON_STATISTICS_MINIMUM = _number("HMS_ACT_PERSON_STATISTICS_MINIMUM", 20, low=5, high=100_000)  # decisions
 CLAIM_CAP_SECONDS = _number("HMS_ACT_CLAIM_CAP", 3 * 24 * 3600, low=3600, high=31 * 24 * 3600)  # renewals end here
+DELEGATION_SECONDS = 14 * 24 * 3600  # of one request, where no end is named
+EXTENSION_CAP_SECONDS = _number("HMS_ACT_EXTENSION_CAP", 7 * 24 * 3600, low=0, high=366 * 24 * 3600)
 PAGE_LEASE_SECONDS = 15 * 60  # on pages, renewed by activity
 # Calls a minute, per credential and scope; 0 is no limit.
 RATE_LIMITS = {

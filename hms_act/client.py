@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
 from hms_act.answers import Event, Json, Lease, Request, Run, StoredPlaybook, Task, Version
@@ -311,7 +311,7 @@ class Client:
     # --- requests to humans
 
     def requests(self, **filters: Any) -> Iterator[Request]:
-        """Filters are those of the API: status, priority, agent_id …"""
+        """Filters are those of the API: status (one, or a list of several), priority, agent_id …"""
         return self._list("/hitl/requests", filters, Request.from_answer)
 
     def request(self, request_id: str, *, wait: int = 0) -> Request:
@@ -386,7 +386,10 @@ class Client:
         place = after if after is not None else self.newest_event()
         seconds = min(wait, LONGEST_WAIT_SECONDS)
         while True:
-            params = [*_query({**filters, "after": place, "wait": seconds}).items(), *(("type", one) for one in types)]
+            params = {
+                **_query({**filters, "after": place, "wait": seconds}),
+                **({"type": list(types)} if types else {}),
+            }
             answer = self._transport.send(Call("GET", "/acts/events", params=params, patience=seconds))
             yield from answer.parsed(lambda said: [Event.from_answer(one) for one in said["results"]])
             place = answer.parsed(lambda said: str(said["after"]))
@@ -490,14 +493,14 @@ class Client:
         return self._transport.send(Call(method, path, encoded(body), headers=headers), retry=retry)
 
     def _list(self, path: str, filters: Mapping[str, Any], parse: Callable[[Json], T]) -> Iterator[T]:
-        params: Mapping[str, str] | None = _query(filters)
+        params: Mapping[str, str | list[str]] | None = _query(filters)
         while params is not None:
             page = self._get(path, params)
             yield from page.parsed(lambda said: [parse(one) for one in said["results"]])
             # Only the query of `next` is used: behind a proxy its host may be one that we cannot reach,
             # and no answer may send our credentials to another address.
             following = page.body.get("next")
-            params = dict(parse_qsl(urlsplit(following).query)) if following else None
+            params = {**parse_qs(urlsplit(following).query)} if following else None
 
     def _task_act(self, task: int | Task, act: str, told: Json, token: str | None, parse: Callable[[Any], T]) -> T:
         held = self._held(task, token)
@@ -550,13 +553,17 @@ def _told(**texts: str) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text}
 
 
-def _query(filters: Mapping[str, Any]) -> dict[str, str]:
-    """As JSON writes them, so that True is `true`; what is None is not asked for."""
+def _query(filters: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """As JSON writes them, so that True is `true`; a list is asked for value by value, and None not at all."""
     return {
-        name: value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
+        name: [_word(each) for each in value] if isinstance(value, (list, tuple)) else _word(value)
         for name, value in filters.items()
         if value is not None
     }
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
 
 
 def encoded(body: Any) -> bytes:

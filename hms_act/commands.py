@@ -108,7 +108,7 @@ def complete(session: Session, args: argparse.Namespace) -> Shown:
 
 
 def inbox(session: Session, args: argparse.Namespace) -> Shown:
-    requests = list(session.client.requests(status="pending"))
+    requests = list(session.client.requests(status=["pending", "in_review"]))
     rows = [(one.id, one.priority, one.role, _minute(one.created_at), one.title) for one in requests]
     header = ("REQUEST", "PRIORITY", "ROLE", "SINCE (UTC)", "TITLE")
     text = table(header, rows) if rows else "Nothing is waiting"

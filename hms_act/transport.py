@@ -45,9 +45,7 @@ class Call:
     method: str
     path: str
     content: bytes | None = None
-    params: Mapping[str, str] | list[tuple[str, str]] = field(
-        default_factory=dict
-    )  # pairs, where a name stands several times
+    params: Mapping[str, str | list[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     patience: float = 0.0  # seconds for which the server may rightly hold back its answer
     anonymous: bool = False
@@ -132,7 +130,7 @@ class Transport:
                 call.method,
                 f"{self.url}{call.path}",
                 content=call.content,
-                params=_params(call),
+                params=dict(call.params) or None,
                 headers=headers,
                 timeout=timeout,
             )
@@ -185,11 +183,6 @@ class Transport:
 def _trusted_authorities() -> ssl.SSLContext:
     """Read once in a process: it takes longer than many a call."""
     return httpx2.create_ssl_context()
-
-
-def _params(call: Call) -> Any:
-    pairs = call.params if isinstance(call.params, list) else list(call.params.items())
-    return pairs or None
 
 
 def call_name(response: httpx2.Response) -> str:

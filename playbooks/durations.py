@@ -24,8 +24,14 @@ _SECONDS_IN = (604_800, 86_400, 3_600, 60, 1)
 
 def seconds(text: str) -> float:
     """Raises Flawed for anything that is not a duration."""
+    return sum(count * unit for count, unit in zip(counts(text), _SECONDS_IN, strict=True))
+
+
+def counts(text: str) -> tuple[float, float, float, float, float]:
+    """Its weeks, days, hours, minutes and seconds. Raises Flawed for anything that is not a duration."""
     found = _ISO.fullmatch(text) or _SHORT.fullmatch(text)
-    counts = found.groups() if found else ()
-    if not any(counts) or text.endswith("T"):
+    written = found.groups() if found else ()
+    if not any(written) or text.endswith("T"):
         raise Flawed(Flaw((), f"{shown(text)} is not a duration.", REMEDY))
-    return sum(float(count) * unit for count, unit in zip(counts, _SECONDS_IN, strict=True) if count)
+    weeks, days, hours, minutes, rest = (float(count or 0) for count in written)
+    return weeks, days, hours, minutes, rest

@@ -21,6 +21,8 @@ from runs.leases import Lease, hashed, new_token, refuse_unless_held, ttl
 from runs.models import Task, TaskState
 from runs.services import CLAIM_FIELDS, advance_by, apply, kept_of, read_task, saying_what_opened, write_end
 
+TIMEOUT = "TIMEOUT"  # the outcome of a question that nobody answered in time
+
 
 @act(actions.TASK_ASK_DENIED, one_write=True)
 def request_approval(
@@ -150,6 +152,18 @@ def answer_human_task(
     apply(change, advance_by(known, engine.step_ended, outcome))
     asked = write_end(batch, change, "approval", state=approved.from_state)
     return [approved, saying_what_opened(concluded, change.tasks), *change.lines, *asked]
+
+
+def time_out_question(*, batch: Batch, task: Task, at: datetime, request_id: str) -> list[Line]:
+    """Nobody has answered in time: the task ends as if it were rejected, with an outcome of its own, by nobody.
+
+    In the caller's batch; the caller records the lines.
+    """
+    told = {"request": request_id, "outcome": TIMEOUT, "by": SYSTEM.get_username(), "reason": "timeout"}
+    answer = {"approval": {**(task.approval or {}), **told}, "outcome": TIMEOUT, "note": "timeout"}
+    facts = {"outcome": TIMEOUT, "reason": "timeout"}
+    line = transitioned(task.reject, answer, actor=SYSTEM, at=at, result="FAIL", note="timeout", data=facts)
+    return _reject(batch, task, line, at=at)
 
 
 def _reject(batch: Batch, task: Task, line: Line, *, at: datetime) -> list[Line]:

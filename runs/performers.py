@@ -71,6 +71,12 @@ def of(kind: str) -> Performer | None:
     return _performers.get(kind)
 
 
+def answering(task: Task) -> Performer | None:
+    """Who answers this task now: people do their own steps, and what the check of a governance step asks them."""
+    asks = task.kind == "governance" and (task.state == "awaiting_approval" or task.approval is not None)
+    return of("human" if asks else task.kind)
+
+
 def of_role(role: str) -> Performer | None:
     """The performer behind a role's prefix: `human:…` is answered by people, not claimed from the table."""
     return _performers.get(role.partition(":")[0])

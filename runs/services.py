@@ -299,7 +299,7 @@ def complete_task(
     Raises LeaseLost, and Invalid for an outcome the step does not declare.
     """
     task = read_task(task_id, actor)
-    performer = performers.of(task.kind)
+    performer = performers.answering(task)
     if performer is not None:
         return performer.completes(task_id=task_id, actor=actor, token=token, outcome=outcome, output=output, note=note)
     said = answer_digest(token, outcome, output, note)
@@ -527,7 +527,7 @@ def extend_lease(*, task_id: int, token: str, actor: User, renewal: bool = False
     Raises LeaseLost. The answer tells by `run.state` whether cancelling was asked for.
     """
     task = read_task(task_id, actor)
-    performer = performers.of(task.kind)
+    performer = performers.answering(task)
     if performer is not None:
         task.lease_expires_at = performer.renews(task_id=task_id, actor=actor, token=token)
         return task

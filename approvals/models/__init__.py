@@ -2,6 +2,7 @@
 """Requests and votes; policies and standing rules; messages; receipts. One file for each subject."""
 
 from approvals.models.messages import Notification
+from approvals.models.people import Calendar, Delegation
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
 from approvals.models.receipts import (
     OPEN_RECEIPTS,
@@ -37,7 +38,9 @@ __all__ = [
     "ActionRequest",
     "AgentLimit",
     "Asked",
+    "Calendar",
     "Decided",
+    "Delegation",
     "Notification",
     "Policy",
     "PolicyVersion",

@@ -13,6 +13,8 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django_fsm import FSMField, FSMModelMixin, transition
 
+from approvals import times
+from approvals.times import Timetable
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
@@ -81,8 +83,9 @@ class RequestQuerySet(models.QuerySet["ActionRequest"]):
             return self
         run = Run.objects.visible_to(user).filter(pk=OuterRef("run"))
         asked = Asked.objects.filter(request=OuterRef("pk"), user=user.pk)
-        parties = Q(requester=user.pk) | Q(decided_by=user.pk) | Q(assigned_to=user.pk)
-        return self.filter(parties | Q(role__in=user.roles) | Exists(asked) | Exists(run))
+        voted = Vote.objects.filter(request=OuterRef("pk"), voter=user.pk)
+        parties = Q(requester=user.pk) | Q(decided_by=user.pk) | Q(assigned_to=user.pk) | Exists(voted)
+        return self.filter(parties | Q(role__in=user.roles) | Exists(asked) | lent_to(user) | Exists(run))
 
     def open(self) -> RequestQuerySet:
         return self.filter(state__in=OPEN_REQUESTS)
@@ -93,11 +96,18 @@ class RequestQuerySet(models.QuerySet["ActionRequest"]):
             return self.none()
         voted = Vote.objects.filter(request=OuterRef("pk"), revision=OuterRef("revision"), voter=user.pk)
         asked = Asked.objects.filter(request=OuterRef("pk"), user=user.pk)
-        mine = Q(role__in=user.roles) | Exists(asked)
+        mine = Q(role__in=user.roles) | Exists(asked) | lent_to(user)
         return self.filter(mine, ~Exists(voted), state__in=DECIDABLE_REQUESTS)
 
     def in_inbox_order(self) -> RequestQuerySet:
-        return self.order_by("priority", models.F("due_at").asc(nulls_last=True), "created_at", "id")
+        return self.order_by("priority", F("due_at").asc(nulls_last=True), "created_at", "id")
+
+
+def lent_to(user: Any) -> Exists:
+    """A condition on requests: somebody who is asked lends this person their right now."""
+    from approvals.models.people import Delegation  # which knows of requests
+
+    return Exists(Delegation.objects.lending_to(user))
 
 
 class ActionRequest(FSMModelMixin, GuardedModel):
@@ -177,6 +187,8 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     follow_up_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    timetable = models.JSONField(default=dict)  # what happens until then, as `approvals/times.py` says
+    extended_seconds = models.PositiveIntegerField(default=0)  # by which people have moved the deadlines
     next_check_at = models.DateTimeField(null=True)
     tallied_as = models.CharField(max_length=16, blank=True)  # the state under which the statistics have counted it
 
@@ -187,6 +199,10 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     class Meta:
         ordering = ["-created_at", "-id"]
         default_permissions = ("view",)
+        permissions = [
+            ("assign_request", "May ask one person by name to see to a request"),
+            ("extend_request", "May move a request's deadlines"),
+        ]
         indexes = [
             models.Index(
                 fields=["role", "priority", "due_at", "created_at"],
@@ -247,6 +263,10 @@ class ActionRequest(FSMModelMixin, GuardedModel):
                 | (~Q(state=RequestState.IN_REVIEW) & Q(claim_token_hash="")),
                 name="request_claim_iff_in_review",
             ),
+            models.CheckConstraint(
+                condition=Q(decided_by__isnull=True) | Q(expires_at__isnull=True) | Q(decided_at__lt=F("expires_at")),
+                name="request_decided_in_time",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -254,7 +274,9 @@ class ActionRequest(FSMModelMixin, GuardedModel):
 
     @property
     def etag(self) -> str:
-        return f'"{self.revision}-{self.state}"'
+        """Changes with what a decision is about. A colleague's claim is none of it."""
+        standing = "open" if self.state in DECIDABLE_REQUESTS else self.state
+        return f'"{self.revision}-{standing}"'
 
     @property
     def is_open(self) -> bool:
@@ -273,9 +295,29 @@ class ActionRequest(FSMModelMixin, GuardedModel):
             facts=facts,
         )
 
+    @property
+    def table(self) -> Timetable:
+        moments = {"follow_up_at": self.follow_up_at, "due_at": self.due_at, "expires_at": self.expires_at}
+        return times.of_json(self.timetable, **moments)
+
+    def keep(self, table: Timetable) -> None:
+        """Take over a timetable with its deadlines. Without any rung or end there is nothing to keep."""
+        self.follow_up_at, self.due_at, self.expires_at = table.follow_up_at, table.due_at, table.expires_at
+        self.timetable = times.as_json(table)
+
+    def look_again(self, at: datetime) -> None:
+        """When the clock has something to do next; while it stands, only now and then."""
+        comes = None if self.paused_at is not None else self.table.next_at
+        moments = (at + LOOK_AGAIN, self.claim_expires_at, comes)
+        self.next_check_at = min(moment for moment in moments if moment is not None)
+
+    def claim_is_over(self, at: datetime) -> bool:
+        return self.claim_expires_at is not None and self.claim_expires_at <= at
+
     def _unclaim(self, at: datetime) -> None:
         self.claimed_by, self.claim_token_hash, self.claim_expires_at = None, "", None
-        self.next_check_at, self.updated_at = at + LOOK_AGAIN, at
+        self.updated_at = at
+        self.look_again(at)
 
     def _end(self, at: datetime) -> None:
         self.claim_token_hash, self.claim_expires_at, self.next_check_at, self.updated_at = "", None, None, at
@@ -288,7 +330,15 @@ class ActionRequest(FSMModelMixin, GuardedModel):
         self.first_claimed_at = self.first_claimed_at or at
         self.claimed_by, self.claim_token_hash, self.claim_expires_at = by, token_hash, until
         self.lapsed_by, self.lapsed_token_hash = None, ""
-        self.next_check_at, self.updated_at = until, at
+        self.updated_at = at
+        self.look_again(at)
+
+    @transition(state, RequestState.IN_REVIEW, RequestState.IN_REVIEW, custom={"action": actions.REQUEST_TAKEN_OVER})
+    def take_over(self, *, by: Any, token_hash: str, until: datetime, at: datetime) -> None:
+        """Somebody else reviews it from now on; the claim it was under is lost."""
+        self.claimed_at = self.updated_at = at
+        self.claimed_by, self.claim_token_hash, self.claim_expires_at = by, token_hash, until
+        self.look_again(at)
 
     @transition(state, RequestState.IN_REVIEW, RequestState.PENDING, custom={"action": actions.REQUEST_RELEASED})
     def release(self, *, at: datetime) -> None:
@@ -305,8 +355,8 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     )
     def request_info(self, *, at: datetime) -> None:
         """The requester is asked something; until they answer, the clock stands."""
-        self._unclaim(at)
         self.paused_at = at
+        self._unclaim(at)
 
     @transition(
         state, RequestState.INFO_REQUESTED, RequestState.PENDING, custom={"action": actions.REQUEST_INFO_ANSWERED}
@@ -332,14 +382,13 @@ class ActionRequest(FSMModelMixin, GuardedModel):
             setattr(self, name, value)
 
     def _resume_clock(self, at: datetime) -> None:
-        """Deadlines move by as long as the clock stood."""
+        """What was still to come is as far away as it was, in the time of its calendar."""
         assert self.paused_at is not None
+        self.keep(times.resumed(self.table, paused_at=self.paused_at, at=at))
         stood = at - self.paused_at
         self.paused_at, self.paused_seconds = None, self.paused_seconds + int(stood.total_seconds())
-        for name in ("follow_up_at", "due_at", "expires_at"):
-            moment = getattr(self, name)
-            setattr(self, name, moment + stood if moment is not None else None)
-        self.next_check_at, self.updated_at = at, at
+        self.updated_at = at
+        self.look_again(at)
 
     @transition(state, DECIDABLE_REQUESTS, RequestState.FULFILLED, custom={"action": actions.REQUEST_FULFILLED})
     def fulfill(self, *, by: Any, outcome: str, response_data: Any, notes: str, at: datetime, how: str = "") -> None:

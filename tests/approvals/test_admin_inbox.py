@@ -19,7 +19,7 @@ from tests.people import person
 pytestmark = pytest.mark.django_db
 
 # Session, user, roles, permissions, three tabs, filters, the page of rows and its number, badge: however many the rows.
-QUERIES = 11
+QUERIES = 12
 
 
 def asked(validator, title, role="human:police_liaison", **given):

@@ -50,6 +50,8 @@ REQUEST = OF_THE_FIELD | {
     "digest",
     "outcome",
     "decided_how",
+    "assigned_to",
+    "follow_up_at",
     "reason_code",
     "constraints",
     "exchange",

@@ -21,6 +21,8 @@ from accounts.models import ApiKey, User
 from approvals.models import (
     ActionRequest,
     AgentLimit,
+    Calendar,
+    Delegation,
     Policy,
     PolicyVersion,
     Receipt,
@@ -235,6 +237,18 @@ API = [
         Act("POST", ("liaison",), {}),
         at=lambda world: f"/hitl/requests/{world.claimed.pk}/release",
     ),
+    row(
+        rf"{_REQUEST}/takeover\Z",
+        Act("POST", ("liaison",), WHY),
+        at=lambda world: f"/hitl/requests/{world.elsewhere.pk}/takeover",
+    ),
+    row(rf"{_REQUEST}/assign\Z", Act("POST", ADMINISTRATORS, {"to": "liaison"}), at=request("/assign")),
+    row(rf"{_REQUEST}/delegate\Z", Act("POST", ("liaison",), {"to": "colleague"}), at=request("/delegate")),
+    row(
+        rf"{_REQUEST}/extend\Z",
+        Act("POST", ADMINISTRATORS, {"by": "1h"}),
+        at=lambda world: f"/hitl/requests/{world.timed.pk}/extend",
+    ),
     row(rf"{_REQUEST}/fulfill\Z", Act("POST", ("liaison",), {}), at=request("/fulfill")),
     row(
         rf"{_REQUEST}/cancel\Z",
@@ -348,6 +362,23 @@ PASSWORDS = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
 DOCUMENT = {"text": json.dumps(FRESH)}
 TYPED_RULES = {"slug": "fresh", "title": "Fresh", "concern": "safety", "text": json.dumps(OTHER_RULES)}
 CHANGED = {"text": json.dumps({**PERMIT, "title": "Changed"})}
+
+OFFICE = {"title": "Office", "zone": "Europe/Berlin", "monday": "09:00-17:00", "holidays": "2031-12-25 Christmas Day"}
+STANDING_IN = {
+    "giver": "liaison",
+    "to": "colleague",
+    "starts_at_0": "2031-01-01",
+    "starts_at_1": "00:00",
+    "ends_at_0": "2031-01-02",
+    "ends_at_1": "00:00",
+    "max_severity": "high",
+}
+_REQUEST_PAGE = r"admin/approvals/actionrequest/^(?P<request_id>har_[0-9a-f]{12})"
+
+
+def _default_calendar(world: World) -> int:
+    return Calendar.objects.get(slug="default").pk
+
 
 PAGES = [
     row(""),
@@ -571,6 +602,36 @@ PAGES = [
             at=lambda world: f"/admin/approvals/actionrequest/{world.claimed.pk}/decide/",
         ),
         at=lambda world: f"/admin/approvals/actionrequest/{world.asked.pk}/decide/",
+    ),
+    row(
+        rf"{_REQUEST_PAGE}/takeover/\Z",
+        Act("POST", ("liaison",), WHY),
+        at=lambda world: f"/admin/approvals/actionrequest/{world.elsewhere.pk}/takeover/",
+    ),
+    row(
+        rf"{_REQUEST_PAGE}/assign/\Z",
+        Act("POST", ADMINISTRATORS, {"to": "liaison"}),
+        at=lambda world: f"/admin/approvals/actionrequest/{world.asked.pk}/assign/",
+    ),
+    row(
+        rf"{_REQUEST_PAGE}/delegate/\Z",
+        Act("POST", ("liaison",), {"to": "colleague"}),
+        at=lambda world: f"/admin/approvals/actionrequest/{world.asked.pk}/delegate/",
+    ),
+    row(
+        rf"{_REQUEST_PAGE}/extend/\Z",
+        Act("POST", ADMINISTRATORS, {"by": "1h"}),
+        at=lambda world: f"/admin/approvals/actionrequest/{world.timed.pk}/extend/",
+    ),
+    *evidence(Calendar, _default_calendar, Act("POST", ADMINISTRATORS, {**OFFICE, "slug": "office"})),
+    history(Calendar, _default_calendar),
+    act_on(Calendar, _default_calendar, "terms", Act("POST", ADMINISTRATORS, OFFICE)),
+    *evidence(Delegation, lambda world: world.delegation.pk, Act("POST", ("liaison", *ADMINISTRATORS), STANDING_IN)),
+    act_on(
+        Delegation,
+        lambda world: world.delegation.pk,
+        "revoke",
+        Act("POST", ("liaison", *ADMINISTRATORS), WHY),
     ),
     row("admin/^<app_label>/$", at="/admin/runs/"),
 ]

@@ -77,6 +77,10 @@ IDS = {
     "release_request": "POST /hitl/requests/{request_id}/release",
     "fulfill_request": "POST /hitl/requests/{request_id}/fulfill",
     "revise_request": "PATCH /hitl/requests/{request_id}",
+    "take_over_request": "POST /hitl/requests/{request_id}/takeover",
+    "assign_request": "POST /hitl/requests/{request_id}/assign",
+    "delegate_request": "POST /hitl/requests/{request_id}/delegate",
+    "extend_request": "POST /hitl/requests/{request_id}/extend",
     "request_info": "POST /hitl/requests/{request_id}/request-info",
     "answer_info": "POST /hitl/requests/{request_id}/answer",
     "request_changes": "POST /hitl/requests/{request_id}/request-changes",
@@ -268,6 +272,10 @@ def _with_refresh_token(world: World) -> Scene:
     return Scene(world.clients["anonymous"], known={"refresh": tokens["refresh"]})
 
 
+def _by_administrator(which: str) -> Callable[[World], Scene]:
+    return lambda world: Scene(world.clients["administrator"], {"request_id": getattr(world, which).pk})
+
+
 def _wondered(world: World) -> Scene:
     return Scene(world.clients["agent"], {"request_id": world.wondered.pk})
 
@@ -323,6 +331,10 @@ SCENES: Mapping[str, Callable[[World], Scene]] = {
     "fulfill_request": _asked,
     "reject_request": _asked,
     "revise_request": _wondered,
+    "take_over_request": lambda world: Scene(world.clients["liaison"], {"request_id": world.elsewhere.pk}),
+    "assign_request": _by_administrator("asked"),
+    "delegate_request": lambda world: Scene(world.clients["liaison"], {"request_id": world.asked.pk}, status=201),
+    "extend_request": _by_administrator("timed"),
     "request_info": _asked,
     "answer_info": _wondered,
     "request_changes": _asked,

@@ -14,6 +14,7 @@ from django.urls import URLPattern, get_resolver
 
 from approvals import agent_api as agents
 from approvals import api as approvals
+from approvals import people_api as people
 from approvals import talk_back_api as talk_back
 from config import api as envelope
 from config.errors import Refused
@@ -111,6 +112,10 @@ BODIES = {
     "POST /hitl/requests/{id}/cancel": agents.CancelIn,
     "GET /acts/events": events.EventsIn,
     "POST /hitl/requests/{id}/claim": approvals.ClaimIn,
+    "POST /hitl/requests/{id}/takeover": people.TakeOverIn,
+    "POST /hitl/requests/{id}/assign": people.AssignIn,
+    "POST /hitl/requests/{id}/delegate": people.DelegateIn,
+    "POST /hitl/requests/{id}/extend": people.ExtendIn,
     "POST /hitl/requests/{id}/fulfill": approvals.FulfillIn,
     "POST /hitl/requests/{id}/reject": approvals.RejectIn,
     "PATCH /hitl/requests/{id}": approvals.ReviseIn,
@@ -148,7 +153,7 @@ def test_each_body_there_is_stands_here():
     known = set(BODIES.values()) | {playbooks.CloneIn}
     found = {
         kind
-        for room in (runs, events, approvals, agents, talk_back, playbooks, rules)
+        for room in (runs, events, approvals, agents, people, talk_back, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }

@@ -19,7 +19,8 @@ from accounts.services import revoke_key
 from approvals import policies
 from approvals.asking import create_request
 from approvals.claiming import claim_request
-from approvals.models import ActionRequest, PolicyVersion, StandingRule
+from approvals.delegating import delegate_for_a_time
+from approvals.models import ActionRequest, Delegation, PolicyVersion, StandingRule
 from approvals.revising import request_info
 from approvals.services import decide
 from approvals.standing import Proposal, propose_rule
@@ -72,6 +73,9 @@ class World:
     asked: ActionRequest  # of a human step, open
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
+    elsewhere: ActionRequest  # of a human step, in the hands of a colleague of the liaison's
+    timed: ActionRequest  # of the agent, outside any run, with a deadline
+    delegation: Delegation  # of the liaison's right, to the colleague
     wondered: ActionRequest  # of the agent, outside any run: the liaison has asked something back
     permitted: ActionRequest  # of the agent, for a call of its own: approved, and not used yet
     held_back: ActionRequest  # the same, approved but held
@@ -130,9 +134,13 @@ def build() -> World:
     published(LOOKS)
     incident = _incident(users["agent"])
     approved = _approved_in_mid_task(users["agent"], users["liaison"])
-    decided, asked, claimed_ = [_asked(users["agent"]) for _ in range(3)]
+    decided, asked, claimed_, elsewhere = [_asked(users["agent"]) for _ in range(4)]
     decide(request_id=decided.pk, actor=users["liaison"], outcome="PASS", reason=f"sound, {CANARY}")
     claim_request(request_id=claimed_.pk, actor=users["liaison"])
+    claim_request(request_id=elsewhere.pk, actor=users["colleague"])
+    timed = create_request(
+        actor=users["agent"], role=LIAISON_ROLE, title="Soon?", policy={"time": {"expires": "4h", "due": "2h"}}
+    )
     _paid()
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
@@ -159,6 +167,9 @@ def build() -> World:
         asked=asked,
         claimed=claimed_,
         decided=decided,
+        elsewhere=elsewhere,
+        timed=timed,
+        delegation=_delegation(users["liaison"], users["colleague"]),
         wondered=wondered,
         permitted=permitted,
         held_back=held_back,
@@ -179,6 +190,7 @@ def _users() -> dict[str, User]:
         "foreign_agent": agent("foreign_agent", "agent:elsewhere"),
         "service": service("till", "svc:finance"),
         "liaison": person("liaison", seeds.STAFF, LIAISON_ROLE),
+        "colleague": person("colleague", LIAISON_ROLE),
         "staff": person("staff_member", seeds.STAFF),
         "author": person("author", seeds.AUTHOR),
         "administrator": person("administrator", seeds.ADMINISTRATOR),
@@ -214,6 +226,19 @@ def _by_key(user: User, lifetime: timedelta = timedelta(days=1)) -> Client:
 def _with_key(user: User, lifetime: timedelta = timedelta(days=1)) -> tuple[Client, ApiKey]:
     key, token = key_of(user, lifetime=lifetime)
     return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {token}"}), key
+
+
+def _delegation(giver: User, to: User) -> Delegation:
+    """To come, so that it changes nothing here."""
+    starts_at = clock.now() + timedelta(days=30)
+    return delegate_for_a_time(
+        actor=giver,
+        giver=giver.username,
+        to=to.username,
+        starts_at=starts_at,
+        ends_at=starts_at + timedelta(days=1),
+        reason=CANARY,
+    )
 
 
 # What has happened ----------------------------------------------------------------------------------------

@@ -283,7 +283,7 @@ def test_inbox_lists_what_waits_for_a_person(wire, capsys):
 
     assert main(["inbox"]) == 0
 
-    assert wire.heard[0].query == {"status": "pending"}
+    assert wire.heard[0].query == {"status": ["pending", "in_review"]}  # what a colleague reviews still waits
     assert capsys.readouterr().out == (
         "REQUEST           PRIORITY  ROLE                  SINCE (UTC)       TITLE\n"
         "har_39a1528657a7  high      human:police_liaison  2024-06-01 12:00  Approve the crowd-control plan\n"

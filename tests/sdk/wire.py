@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)  # the time in every Date header
 PATIENCE_SECONDS = 10.0
@@ -39,7 +39,7 @@ class Answer:
 @dataclass(frozen=True)
 class Heard:
     call: str
-    query: dict[str, str]
+    query: dict[str, Any]  # a list where a name came several times
     headers: dict[str, str]  # by lower-case name
     text: str
 
@@ -165,6 +165,10 @@ class _Server(ThreadingHTTPServer):
         """A client that hangs up in mid-answer is part of some tests, and no news."""
 
 
+def _read(query: str) -> dict[str, Any]:
+    return {name: values if len(values) > 1 else values[0] for name, values in parse_qs(query).items()}
+
+
 def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -174,7 +178,7 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
             text = self.rfile.read(length).decode()
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            heard = Heard(f"{self.command} {parts.path}", dict(parse_qsl(parts.query)), headers, text)
+            heard = Heard(f"{self.command} {parts.path}", _read(parts.query), headers, text)
             self.say(wire.take(heard))
 
         do_GET = do_POST = do_PATCH = handle_call
