@@ -13,6 +13,7 @@ from approvals.asking import create_request
 from approvals.cancelling import cancel_request
 from approvals.claiming import claim_request
 from approvals.models import OPEN_REQUESTS, ActionRequest, Vote
+from approvals.revising import answer_info, request_info
 from approvals.services import decide
 from audit.models import Entry
 from config.errors import AlreadyDecided, Forbidden, NotFound, WrongState
@@ -65,9 +66,11 @@ def test_what_is_known_already_is_not_sent_again(api_for, validator, liaison):
     assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", known)
     assert api.get(at(request), headers={"If-None-Match": f"W/{known}"}).status_code == 304
     claim_request(request_id=request.pk, actor=liaison)
+    assert api.get(at(request), headers={"If-None-Match": known}).status_code == 304, "a claim is no news of the answer"
+    request_info(request_id=request.pk, actor=liaison, question="Why?")
 
     changed = api.get(at(request), headers={"If-None-Match": known})
-    assert json_of(changed)["status"] == "in_review"
+    assert json_of(changed)["status"] == "info_requested"
     assert changed.headers["ETag"] != known
 
 
@@ -80,9 +83,10 @@ def test_who_says_what_they_know_waits_for_any_change_and_others_for_the_end(api
 
     assert waits()
     assert waits(**{"If-None-Match": known})
-    claim_request(request_id=request.pk, actor=liaison)
+    request_info(request_id=request.pk, actor=liaison, question="Why?")
     assert waits(), "it is not answered yet"
     assert not waits(**{"If-None-Match": known}), "it is another than that one"
+    answer_info(request_id=request.pk, actor=validator, answer="Because.")
     decide(request_id=request.pk, actor=liaison, outcome="PASS")
     assert not waits()
     closed = api.get(at(request)).headers["ETag"]
