@@ -23,7 +23,16 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import columns, inbox, people_admin, people_views, policy_admin, request_pages, standing_admin  # noqa: F401  register their pages
+from approvals import (  # noqa: F401  register their pages
+    columns,
+    inbox,
+    people_admin,
+    people_views,
+    policy_admin,
+    request_pages,
+    standing_admin,
+    talk_views,
+)
 from approvals.evidence import answer_of
 from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
@@ -182,7 +191,15 @@ class ActionRequestAdmin(EvidenceAdmin):
             re_path(here, page, name="approvals_actionrequest_decide"),
             re_path(there, undo, name="approvals_actionrequest_undo"),
         ]
-        acts = [*request_pages.urls(self, REQUEST_ID.pattern), *people_views.urls(self)]
+        around = [
+            re_path(
+                rf"^(?P<request_id>{REQUEST_ID.pattern})/decide/{name}/\Z",
+                self.admin_site.admin_view(strict_csp(view)),
+                name=f"approvals_actionrequest_{name}",
+            )
+            for name, view in talk_views.ACTS.items()
+        ]
+        acts = [*around, *request_pages.urls(self, REQUEST_ID.pattern), *people_views.urls(self)]
         return [*own, *acts, *super().get_urls()]
 
     @action(description="Open the decision page", permissions=["view"])

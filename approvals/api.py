@@ -19,7 +19,7 @@ from accounts.models import User
 from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
 from approvals.models import ActionRequest, Decided, RequestState, RequestType, Severity
-from approvals.secrets import masked
+from approvals.secrets import secret_fields
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
 from config.lists import CursorPages, WholeNumber
@@ -39,6 +39,12 @@ PROPOSAL = ("playbook", "version", "payload", "call", "input", "executor")
 EXECUTORS = [("engine", "this installation does it"), ("caller", "whoever asks does it")]
 
 
+class OptionIn(serializers.Serializer[Any]):
+    key = serializers.RegexField(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+    label = TextField(required=False, default="", allow_blank=True, max_length=200)  # type: ignore[assignment]  # no DRF's
+    ends = serializers.ChoiceField(required=False, default="", choices=[("", "goes on"), ("fail", "rejects")])
+
+
 class CreateIn(serializers.Serializer[Any]):
     """What is left out, the template says: the one named, or that of the type."""
 
@@ -48,6 +54,8 @@ class CreateIn(serializers.Serializer[Any]):
     title = TextField(required=False, max_length=200)
     description = TextField(required=False, allow_blank=True, max_length=20_000)
     required_fields = serializers.DictField(required=False, child=TextField(max_length=500))
+    form = serializers.DictField(required=False, default=None, allow_null=True)
+    options = OptionIn(many=True, required=False, default=list)
     priority = serializers.ChoiceField(required=False, choices=PRIORITIES)
     severity = serializers.ChoiceField(required=False, choices=Severity.choices)
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
@@ -105,6 +113,7 @@ class RequestOut(serializers.Serializer[Any]):
     title = serializers.CharField()
     description = serializers.CharField()
     required_fields = serializers.DictField()
+    form = serializers.SerializerMethodField()
     priority = serializers.SerializerMethodField()
     severity = serializers.CharField()
     context = serializers.SerializerMethodField()  # type: ignore[assignment]  # the same
@@ -127,6 +136,7 @@ class RequestOut(serializers.Serializer[Any]):
     fulfilled_by = serializers.SerializerMethodField()
     fulfilled_at = serializers.SerializerMethodField()
     response_data = serializers.SerializerMethodField()
+    secret_fields = serializers.SerializerMethodField()
     notes = serializers.CharField()
     rejection_reason = serializers.CharField()
     reason_code = serializers.CharField()
@@ -158,6 +168,10 @@ class RequestOut(serializers.Serializer[Any]):
     def get_options(self, request: ActionRequest) -> Any:
         return request.options
 
+    @extend_schema_field(shown.FORM)
+    def get_form(self, request: ActionRequest) -> Any:
+        return request.form
+
     @extend_schema_field(shown.ANYTHING)
     def get_context(self, request: ActionRequest) -> Any:
         return request.asked.get("context", request.asked)
@@ -178,17 +192,13 @@ class RequestOut(serializers.Serializer[Any]):
     def get_exchange(self, request: ActionRequest) -> Any:
         return request.exchange
 
-    def _reader(self) -> Any:
-        return self.root._context.get("reader")  # `context` is one of the fields here
-
     @extend_schema_field(shown.ANSWER)
     def get_response_data(self, request: ActionRequest) -> Any:
-        """Secrets go to who asked for them; everybody else reads a mask."""
-        answer = request.response_data
-        reader = self._reader()
-        if answer is None or (reader is not None and reader.pk == request.requester_id):
-            return answer
-        return masked(request, answer)
+        """As it is stored: secrets never are."""
+        return request.response_data
+
+    def get_secret_fields(self, request: ActionRequest) -> list[str]:
+        return sorted(secret_fields(request, request.response_data or {}))
 
     def get_assigned_to(self, request: ActionRequest) -> str | None:
         return request.assigned_to.get_username() if request.assigned_to else None
@@ -260,9 +270,6 @@ class Requests(Call, ListAPIView[ActionRequest]):
     def get_queryset(self) -> QuerySet[ActionRequest]:
         return _requests(self.request)
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "reader": self.actor}
-
     @described(
         "create_request",
         "Ask a person",
@@ -288,7 +295,7 @@ class Requests(Call, ListAPIView[ActionRequest]):
         found.is_duplicate = made.is_duplicate
         headers = {"ETag": found.etag, "Location": f"/hitl/requests/{found.pk}"}
         status = 200 if made.is_duplicate else 201
-        return Response(RequestOut(found, context={"reader": self.actor}).data, status=status, headers=headers)
+        return Response(RequestOut(found).data, status=status, headers=headers)
 
 
 class RequestCall(Call):
@@ -301,7 +308,7 @@ class RequestCall(Call):
 
     def told(self, request_id: str) -> Response:
         """The request as it is now."""
-        return Response(RequestOut(one_request(self.request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(self.request, request_id)).data)
 
 
 class OneRequest(RequestCall):
@@ -329,7 +336,7 @@ class OneRequest(RequestCall):
         headers = {"ETag": found.etag, **wait_headers(request, wait, is_empty_handed=is_awaited)}
         if is_known:
             return Response(status=304, headers=headers)
-        return Response(RequestOut(found, context={"reader": self.actor}).data, headers=headers)
+        return Response(RequestOut(found).data, headers=headers)
 
     @described(
         "revise_request",
@@ -374,7 +381,7 @@ class Fulfill(RequestCall):
             token=given["token"],
             claimed_decider=given["fulfilled_by"],
         )
-        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id)).data)
 
 
 class ClaimIn(serializers.Serializer[Any]):
@@ -413,7 +420,7 @@ class Claim(RequestCall):
             {
                 "token": token,
                 "expires_at": until,
-                "request": RequestOut(one_request(request, request_id), context={"reader": self.actor}).data,
+                "request": RequestOut(one_request(request, request_id)).data,
             }
         )
 
@@ -433,7 +440,7 @@ class Release(RequestCall):
     def post(self, request: Request, request_id: str) -> Response:
         validated(NothingIn, request.data)
         claiming.release_request(request_id=request_id, actor=self.actor)
-        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id)).data)
 
 
 class Reject(RequestCall):
@@ -460,4 +467,4 @@ class Reject(RequestCall):
             token=given["token"],
             claimed_decider=given["rejected_by"],
         )
-        return Response(RequestOut(one_request(request, request_id), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, request_id)).data)

@@ -19,16 +19,18 @@ class ApprovalsConfig(AppConfig):
             notify,
             policy_document,
             receipt_alerts,
+            secret_services,
             seeds,
             services,
             signing,
             spending,
             standing,
+            talk,
             tallying,
             timers,
             triggers,
         )
-        from approvals.models import ActionRequest, Receipt, StandingRule
+        from approvals.models import ActionRequest, Draft, Receipt, Secret, StandingRule
         from audit import feed, visibility
         from audit.triggers import declare
         from playbooks import policies
@@ -50,6 +52,8 @@ class ApprovalsConfig(AppConfig):
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(tallying.tally_closed, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
+        due.register_sweep(secret_services.look_at_secrets, Secret)
+        due.register_sweep(talk.look_at_drafts, Draft)
         policy_document.register_section("time", clocks.flaws)
         due.register_source("receipt_alert", receipt_alerts.mails())
         due.register_sweep(holding.look_at_receipts, Receipt)

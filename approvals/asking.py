@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +12,13 @@ from django.db import IntegrityError
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
 from approvals import clocks, people, policies, policy_document, proposals, rights, standing
+from approvals.answers import form_of, options_of
 from approvals.binding import what_is_asked
-from approvals.models import ActionRequest, Asked, Notification, RequestTemplate
+from approvals.models import EMERGENCY, ActionRequest, Asked, Notification, RequestTemplate
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
 from approvals.policy_document import PolicyInvalid
 from approvals.repeating import is_asked_twice, open_already, question_digest, refuse_over_limit
+from approvals.secrets import refuse_without_ring
 from approvals.templating import Question, filled, template_for
 from audit import actions
 from audit.canonical import digest
@@ -123,6 +125,8 @@ def create_request(
     request_type: str = "",
     description: str | None = None,
     required_fields: Mapping[str, str] | None = None,
+    form: Mapping[str, Any] | None = None,
+    options: Sequence[Mapping[str, Any]] = (),
     priority: Priority | None = None,
     severity: str = "",
     context: Mapping[str, Any] | None = None,
@@ -134,10 +138,11 @@ def create_request(
 ) -> ActionRequest:
     """An agent asks a human, outside any step; `policy` says who decides, if not one member of the role.
 
-    What is left out, the template says: the one named, or that of the type. `proposal` is what an approval permits
+    What is left out, the template says: the one named, or that of the type. What is to be answered: `required_fields`
+    ({name: description}), or a `form` (JSON Schema); `options` are outcomes. `proposal` is what an approval permits
     (`approvals/proposals.py`). The same question as one of the actor's that is open is that one, `is_duplicate` set.
-    Raises Forbidden, RateLimited, and Invalid for a role that people do not hold, for what is no policy, and for what
-    could not be done if it were approved.
+    Raises Forbidden, RateLimited, SecretNotSupported, and Invalid for a role that people do not hold, for what is no
+    policy, form or option, and for what could not be done if it were approved.
     """
     if agent_id and agent_id != actor.get_username():
         raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
@@ -148,7 +153,7 @@ def create_request(
         title=title,
         description=description,
         request_type=request_type,
-        required_fields=required_fields,
+        required_fields={} if form is not None and required_fields is None else required_fields,
         role=role,
         priority=priority,
         severity=severity,
@@ -161,7 +166,9 @@ def create_request(
     action = proposals.checked(actor, proposal or {})
     at = clock.now()
     request = _request_of(question, used, actor=actor, workflow_id=workflow_id, at=at)
-    request.action = action
+    request.action, request.options = action, options_of(options)
+    request.form = form_of(request.request_type, question.required_fields or {}, form)
+    refuse_without_ring(request)
     request.question_digest = question_digest(request, declared)
     batch = Batch()
     same = open_already(request)
@@ -191,7 +198,6 @@ def _request_of(
         required_fields=dict(question.required_fields or {}),
         asked={"context": question.context, **frozen},
         template=used,
-        form=_form_of(question.required_fields or {}),
         workflow_id=workflow_id,
         created_at=at,
         updated_at=at,
@@ -243,11 +249,8 @@ def ask(
     request.digest = digest(what_is_asked(request))
     clocks.begin(request, rules.time, at=at)
     batch.insert(request)
-    if not is_of_role:
-        in_role = {user.pk for user in members}
-        batch.insert(
-            *(Asked(request=request, user_id=one.id, why="rule", asked_at=at) for one in able if one.id not in in_role)
-        )
+    if not is_of_role or rules.break_glass is not None:
+        batch.insert(*_let_in(request, rules, able, {user.pk for user in members}, at))
     rule = standing.answering(request, at) if any(user.has_standing_rule for user in members) else None
     if rule is not None:
         request.standing_rule, request.next_check_at = rule, at
@@ -263,6 +266,17 @@ def ask(
     if lacking:
         lines.append(_alert(batch, request, lacking, at))
     return lines
+
+
+def _let_in(
+    request: ActionRequest, rules: Policy, able: Sequence[Eligible], in_role: Collection[int], at: datetime
+) -> list[Asked]:
+    """Those who are not of its role and have to see it: by a rule, or to break the glass."""
+    why = dict.fromkeys((one.id for one in able), "rule")
+    if rules.break_glass is not None:
+        officers = [user.pk for user in rights.in_role(role=rules.break_glass.role)]
+        why = {**dict.fromkeys(officers, EMERGENCY), **why}
+    return [Asked(request=request, user_id=pk, why=word, asked_at=at) for pk, word in why.items() if pk not in in_role]
 
 
 def _to_tell(rules: Policy, able: Sequence[Eligible]) -> list[int]:
@@ -291,11 +305,3 @@ def _alert(batch: Batch, request: ActionRequest, lacking: Sequence[str], at: dat
     note = " ".join(lacking)
     subject = request.audit_subject()
     return Line(actions.REQUEST_UNSATISFIABLE, subject, SYSTEM, at, result="FAIL", note=note, data=facts)
-
-
-def _form_of(required_fields: Mapping[str, str]) -> dict[str, Any] | None:
-    """`{field: description}` as a JSON Schema of required texts."""
-    if not required_fields:
-        return None
-    fields = {name: {"type": "string", "minLength": 1, "title": text} for name, text in required_fields.items()}
-    return {"type": "object", "properties": fields, "required": list(fields)}

@@ -52,7 +52,8 @@ EXCHANGE = {
         },
     },
 }
-ANSWER = {"type": ["object", "null"], "additionalProperties": True, "description": "Secrets are masked for others."}
+ANSWER = {"type": ["object", "null"], "additionalProperties": True, "description": "Secrets are masked."}
+FORM = {"type": ["object", "null"], "additionalProperties": True, "description": "JSON Schema of the answer."}
 
 CREATE = {
     "request_type": "payment_authorization",
@@ -71,6 +72,11 @@ REQUEST: dict[str, Any] = {
     "title": "Pay the registry's fee",
     "description": "The registry charges $40 for each licence.",
     "required_fields": {"cost_centre": "Which cost centre pays?"},
+    "form": {
+        "type": "object",
+        "properties": {"cost_centre": {"type": "string", "minLength": 1, "title": "Which cost centre pays?"}},
+        "required": ["cost_centre"],
+    },
     "priority": "high",
     "severity": "medium",
     "context": {"invoice": "2025-117"},
@@ -93,6 +99,7 @@ REQUEST: dict[str, Any] = {
     "fulfilled_by": None,
     "fulfilled_at": None,
     "response_data": None,
+    "secret_fields": [],
     "notes": "",
     "rejection_reason": "",
     "reason_code": "",

@@ -21,6 +21,7 @@ from approvals.outcomes import Answer, Decision
 from approvals.proposals import ProposalVoid
 from approvals.reading import locked
 from approvals.receipts import ANSWERED_KINDS, RECEIPT_FIELDS, carry_out
+from approvals.secret_services import withdraw_secrets
 from audit import actions
 from audit.canonical import digest
 from audit.services import SYSTEM, Line, act, record, transitioned
@@ -70,6 +71,7 @@ def undo(*, request_id: str, actor: User, reason: str = "") -> ActionRequest:
     batch.update(receipt, *RECEIPT_FIELDS, state=ReceiptState.HELD, uses=0)
     batch.update(request, "state", "updated_at", "next_check_at", state=lines[1].from_state)
     again, asked = _ask_again(request, actor=actor, at=at, batch=batch)
+    lines += withdraw_secrets(request, actor=actor, at=at)
     record([*lines, asked], into=batch)
     batch.write()
     wake.after_commit()
@@ -142,7 +144,7 @@ def revoke(*, request_id: str, actor: User, reason: str) -> Receipt:
     receipt.request = request
     line, batch = transitioned(receipt.revoke, actor=actor, at=at, note=reason), Batch()
     batch.update(receipt, *RECEIPT_FIELDS, state=line.from_state, uses=receipt.uses)
-    record([line], into=batch)
+    record([line, *withdraw_secrets(request, actor=actor, at=at)], into=batch)
     batch.write()
     return receipt
 

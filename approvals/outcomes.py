@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals.models import Decided, Vote
+from approvals.models import Decided, Secret, Vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +33,5 @@ class Decision:
     at: datetime
     how: Decided = Decided.PERSON
     vote: Vote | None = None
+    sealed: Sequence[Secret] = ()  # what was secret in the answer, which itself holds masks
     carried_out_by: Any = None  # SYSTEM, where it takes effect later by the clock; else who decided

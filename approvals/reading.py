@@ -10,9 +10,9 @@ import hmac
 from datetime import datetime
 from typing import Any
 
-from django.db.models import CharField
+from django.db.models import CharField, Exists, OuterRef
 
-from approvals.models import DECIDABLE_REQUESTS, DECIDED_REQUESTS, ActionRequest, Vote
+from approvals.models import DECIDABLE_REQUESTS, DECIDED_REQUESTS, ActionRequest, Draft, Vote
 from audit.services import contended
 from config import clock
 from config.batch import NextNumber
@@ -45,6 +45,7 @@ _one_request = Reading(
         .select_related("run__version__playbook", "run__started_by", "task", "decided_by", "requester")
         .defer("run__version__document")
         .annotate(db_now=clock.Now(each_time=True), next_vote=NextNumber(Vote), next_task=NextNumber(Task))
+        .annotate(has_drafts=Exists(Draft.objects.filter(request=OuterRef("pk"))))
         .order_by()
     )
 )

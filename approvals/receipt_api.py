@@ -172,4 +172,4 @@ class Undo(RequestCall):
     )
     def post(self, request: Request, request_id: str) -> Response:
         again = holding.undo(request_id=request_id, actor=self.actor, **validated(UndoIn, request.data))
-        return Response(RequestOut(one_request(request, again.pk), context={"reader": self.actor}).data)
+        return Response(RequestOut(one_request(request, again.pk)).data)

@@ -18,7 +18,7 @@ from approvals import constraints, proof, proposals, rights, signing
 from approvals.models import ActionRequest, Receipt, ReceiptState, Spending, Vote
 from approvals.models.receipts import Executor
 from approvals.outcomes import Decision
-from approvals.secrets import masked
+from approvals.secrets import handles
 from audit.services import SYSTEM, Line, transitioned
 from config.batch import Batch, numbers
 from config.errors import Invalid, Problem, Refused
@@ -181,7 +181,7 @@ def answer_task(batch: Batch, request: ActionRequest, task: Task, decision: Deci
         "outcome": answer.outcome,
         "note": answer.reason,
     }
-    output = masked(request, answer.response_data) if answer.response_data else None
+    output: Any = handles(request, answer.response_data) if answer.response_data else None
     if task.kind == StepKind.GOVERNANCE:
         output = request.asked["context"]["finding"]
     if task.kind in ANSWERED_KINDS:

@@ -10,25 +10,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
+
+from django.db import transaction
 
 from accounts.models import User
 from approvals import policy, receipts, rights, signing, standing
+from approvals.answers import answer_problems
 from approvals.claiming import CLAIM_FIELDS, refuse_lost_claim
 from approvals.emergencies import review_afterwards
 from approvals.holding import revoke_of_ended
-from approvals.models import OPEN_REQUESTS, ActionRequest, Decided, ReceiptState, RequestState, Vote
+from approvals.models import OPEN_REQUESTS, ActionRequest, Decided, ReceiptState, RequestState, Secret, Vote
 from approvals.outcomes import Answer, Decision
 from approvals.reading import for_decision, refuse_unless_current, refuse_unless_open
 from approvals.revising import first_revision, revised
-from approvals.secrets import masked
+from approvals.secrets import kept, masked, refuse_repeated
+from approvals.talk import drop_drafts
 from audit import actions
 from audit.context import origin
 from audit.services import SYSTEM, Line, act, record, require_locks, transitioned
 from config.batch import Batch
 from config.crash import crash_around_commit
 from config.errors import Forbidden, Invalid, Problem, WrongState
-from playbooks.payloads import payload_problems
 from runs import wake
 from runs.models import Task
 
@@ -80,7 +84,8 @@ def decide(
     answer = Answer(outcome, reason, reason_code, response_data, constraints, claimed_decider)
     failed = _refuse_bad_answer(request, rules, answer, emergency=emergency)
     vote = _vote(request, actor, answer, right, assurance, at=at)
-    decision = Decision(answer, failed, actor, at, Decided.BREAK_GLASS if emergency else Decided.PERSON, vote)
+    answer, sealed = _parted(request, answer, by=actor, at=at, failed=failed)
+    decision = Decision(answer, failed, actor, at, Decided.BREAK_GLASS if emergency else Decided.PERSON, vote, sealed)
     if not rules.is_simple and not emergency:
         cast = policy.Cast(actor.pk, vote.stage, outcome, failed, right.rules)
         tally = policy.tally(rules, [*rights.votes_cast(request), cast], stage=request.stage)
@@ -94,7 +99,23 @@ def decide(
     with crash_around_commit("decide"):
         batch.write()
     wake.after_commit()
+    if request.has_drafts:
+        transaction.on_commit(partial(drop_drafts, request.pk))
     return request
+
+
+def _parted(
+    request: ActionRequest, answer: Answer, *, by: User, at: datetime, failed: bool
+) -> tuple[Answer, Sequence[Secret]]:
+    """(the answer with masks, the sealed rest): nothing that follows knows a secret. A rejection keeps none at all."""
+    given = answer.response_data
+    if not given:
+        return answer, ()
+    refuse_repeated(request, given, said=[answer.reason, answer.claimed_decider])
+    if failed:
+        return replace(answer, response_data=masked(request, given)), ()
+    shown, sealed = kept(request, given, by=by, at=at)
+    return replace(answer, response_data=shown), sealed
 
 
 def conclude(batch: Batch, request: ActionRequest, decision: Decision) -> list[Line]:
@@ -103,6 +124,7 @@ def conclude(batch: Batch, request: ActionRequest, decision: Decision) -> list[L
     request.claimed_decider = decision.answer.claimed_decider
     if decision.vote is not None:
         batch.insert(decision.vote)
+    batch.insert(*decision.sealed)
     receipt = None if decision.failed else receipts.mint(request, decision, batch=batch)
     if receipt is not None:
         line = replace(line, data={**line.data, **receipts.facts_of(receipt)})
@@ -165,7 +187,7 @@ def _voted(request: ActionRequest, decision: Decision, tally: policy.Tally) -> L
         "next_stage": tally.stage,
         "missing": {missing.rule.id: missing.wanted for missing in tally.missing},
     }
-    private = {"response_data": masked(request, answer.response_data)} if answer.response_data else {}
+    private = {"response_data": answer.response_data} if answer.response_data else {}
     return Line(
         actions.REQUEST_VOTED, request.audit_subject(), decision.by, decision.at, note=answer.reason, data=facts,
         private=private, acting_for=_lender(vote),
@@ -222,7 +244,7 @@ def _concluded(request: ActionRequest, decision: Decision) -> Line:
         facts["constraints"] = dict(answer.constraints)
     if decision.vote is not None:
         facts |= {"rules": list(decision.vote.rules), "assurance": decision.vote.assurance}
-    private = {"response_data": masked(request, answer.response_data)} if answer.response_data else {}
+    private = {"response_data": answer.response_data} if answer.response_data else {}
     line = transitioned(
         method, given, actor=decision.by, at=decision.at, note=answer.reason, data=facts, private=private,
         result="FAIL" if decision.failed else "SUCCESS",
@@ -267,7 +289,7 @@ def _refuse_bad_answer(request: ActionRequest, rules: policy.Policy, answer: Ans
     _refuse_missing_reason(request, rules, answer, failed=failed, emergency=emergency)
     _refuse_bad_constraints(rules, answer, failed=failed)
     if not failed and request.form is not None:
-        problems = payload_problems(request.form, answer.response_data or {})
+        problems = answer_problems(request, answer.response_data or {})
         if problems:
             raise Invalid("The answer does not fit the form.", errors=problems)
     return failed

@@ -7,8 +7,11 @@ from approvals.models import (
     ActionRequest,
     AgentLimit,
     Asked,
+    Attachment,
     Calendar,
+    Comment,
     Delegation,
+    Draft,
     Notification,
     Policy,
     PolicyVersion,
@@ -19,6 +22,8 @@ from approvals.models import (
     RequestTemplate,
     Revision,
     RuleState,
+    Secret,
+    SecretState,
     SigningKey,
     Spending,
     StandingRule,
@@ -60,6 +65,9 @@ TERMS = (
     "title", "reason", "role", "request_type", "agent", "playbook", "step", "max_severity", "when", "max_uses",
     "valid_from", "valid_until", "proposed_by", "proposed_at",
 )  # fmt: skip
+NOT_HELD = f"OLD.\"state\" <> '{SecretState.HELD}'"
+STILL_HELD = f"NEW.\"state\" = '{SecretState.HELD}'"
+SAME_FIELD_HELD = f'"request_id" = NEW."request_id" AND "field" = NEW."field" AND "state" = \'{SecretState.HELD}\''
 
 LENT = (
     "giver", "delegate", "role", "request_type", "max_severity", "request", "is_away", "reason", "starts_at",
@@ -105,6 +113,15 @@ TRIGGERS = [
     frozen(RequestTemplate, "name", "created_at", rule="identity"),
     *no_delete(AgentLimit),
     frozen(AgentLimit, "user", rule="identity"),
+    *append_only(Comment),
+    *append_only(Attachment),
+    frozen(Draft, "id", "request", "person", rule="identity"),
+    *no_delete(Secret, unique=[SAME_FIELD_HELD]),
+    arrows(Secret),
+    starts_in(Secret, SecretState.HELD),
+    frozen(Secret, "id", "request", "field", "given_by", "given_at", "expires_at", rule="identity"),
+    frozen(Secret, "ciphertext", when=STILL_HELD, rule="sealed"),
+    frozen(Secret, "key_id", "wrapped_key", "ciphertext", "ended_at", when=NOT_HELD, rule="destroyed"),
     *no_delete(Notification),
     frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
     frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.urls import path, re_path
 
-from approvals import agent_api, api, people_api, receipt_api, talk_back_api
+from approvals import agent_api, api, people_api, receipt_api, secret_api, talk_api, talk_back_api
 
 _ID = r"(?P<request_id>har_[0-9a-f]{12})"
 
@@ -27,4 +27,11 @@ urlpatterns = [
     re_path(rf"^hitl/requests/{_ID}/request-info\Z", talk_back_api.RequestInfo.as_view()),
     re_path(rf"^hitl/requests/{_ID}/answer\Z", talk_back_api.Answer.as_view()),
     re_path(rf"^hitl/requests/{_ID}/request-changes\Z", talk_back_api.RequestChanges.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/comment\Z", talk_api.Comments.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/attachments\Z", talk_api.Attachments.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/attachments/(?P<attachment_id>[0-9]{{1,18}})\Z", talk_api.OneAttachment.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/draft\Z", talk_api.OwnDraft.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/unwrap\Z", secret_api.Unwrap.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/revoke-secret\Z", secret_api.RevokeSecret.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/replace-secret\Z", secret_api.ReplaceSecret.as_view()),
 ]

@@ -24,18 +24,21 @@ from django.views.decorators.http import require_http_methods
 from accounts import assurance
 from accounts.models import User, members_of
 from approvals import claims, inbox, people_views, policy_shown, time_shown
+from approvals.around import around, initial_answer
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
 from approvals.claiming import claim_request, release_request, renew_claim
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for, revisions_of
-from approvals.models import DECIDABLE_REQUESTS, OPEN_REQUESTS, ActionRequest, Vote
+from approvals.models import DECIDABLE_REQUESTS, OPEN_REQUESTS, ActionRequest, Draft, Vote
 from approvals.notify import link_to
 from approvals.receipt_views import parts_of
 from approvals.request_pages import more_for
 from approvals.rights import bar_for, needs_password, rules_of, votes_counted
 from approvals.services import decide
+from approvals.talk import draft_of
 from audit.shown import made_visible
 from config.api import problem
 from config.errors import AlreadyDecided, LeaseLost, Refused, StaleRevision
+from runs.form_fields import SECRET_WIDGETS
 from runs.forms import SchemaForm, form_class
 
 DECIDERS_SHOWN = 8
@@ -121,7 +124,7 @@ class DecisionForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def decision_page(request: HttpRequest, request_id: str) -> HttpResponse:
-    asked = _visible(request, request_id)
+    asked = visible_request(request, request_id)
     assurance.recall(request)
     if request.method != "POST":
         return _page(request, asked)
@@ -129,7 +132,7 @@ def decision_page(request: HttpRequest, request_id: str) -> HttpResponse:
     return _decide(request, asked) if about_claim is None else _change_claim(request, asked, about_claim)
 
 
-def _visible(request: HttpRequest, request_id: str) -> ActionRequest:
+def visible_request(request: HttpRequest, request_id: str) -> ActionRequest:
     found = ActionRequest.objects.visible_to(request.user).select_related(*_READ_WITH).filter(pk=request_id).first()
     if found is None:
         raise Http404
@@ -152,14 +155,14 @@ def _decide(request: HttpRequest, asked: ActionRequest) -> HttpResponse:
         _prove(request, form)
         answer_fits = answer is None or not answer.is_bound or answer.is_valid()
         if not form.is_valid() or not answer_fits:
-            status = 403 if bar_for(asked, _actor(request)) else 422
+            status = 403 if bar_for(asked, actor_of(request)) else 422
             return _page(request, asked, form=form, answer=answer, status=status)
     try:
-        _send(asked, _actor(request), form, answer, token=claims.token_of(request, asked))
+        _send(asked, actor_of(request), form, answer, token=claims.token_of(request, asked))
     except Refused as refusal:
-        return _refused(request, refusal, _visible(request, asked.pk), form, answer)
+        return _refused(request, refusal, visible_request(request, asked.pk), form, answer)
     claims.drop(request, asked)
-    return _decided(request, _visible(request, asked.pk))
+    return _decided(request, visible_request(request, asked.pk))
 
 
 def _prove(request: HttpRequest, form: DecisionForm) -> None:
@@ -193,11 +196,11 @@ def _decided(request: HttpRequest, asked: ActionRequest) -> HttpResponse:
     said = format_html("{}: {}.", label_of(asked, asked.outcome) if asked.outcome else WAITS, made_visible(asked.title))
     if asked.run_id is not None:
         said += _link(run_url(asked.run_id), f"See run {asked.run_id}")
-    following = inbox.next_for(_actor(request))
+    following = inbox.next_for(actor_of(request))
     if following is not None:
         said += _link(link_to(following), f"Next: {made_visible(following.title)}")
     messages.success(request, said)
-    return _see_other(reverse("admin:approvals_actionrequest_changelist"))
+    return see_other(reverse("admin:approvals_actionrequest_changelist"))
 
 
 def _refused(
@@ -222,7 +225,7 @@ def _votes(asked: ActionRequest) -> list[Vote]:
     return list(votes_counted(asked).select_related("voter").order_by("id"))
 
 
-def _actor(request: HttpRequest) -> User:
+def actor_of(request: HttpRequest) -> User:
     assert isinstance(request.user, User)
     return request.user
 
@@ -235,7 +238,7 @@ def _link(url: str, text: str) -> SafeString:
     return format_html(' <a class="underline" href="{}">{}</a>', url, text)
 
 
-def _see_other(url: str) -> HttpResponse:
+def see_other(url: str) -> HttpResponse:
     response = HttpResponseRedirect(url)
     response.status_code = 303
     return response
@@ -245,18 +248,18 @@ def _see_other(url: str) -> HttpResponse:
 
 
 def _claim(request: HttpRequest, asked: ActionRequest) -> str:
-    claimed, token = claim_request(request_id=asked.pk, actor=_actor(request))
+    claimed, token = claim_request(request_id=asked.pk, actor=actor_of(request))
     claims.keep(request, claimed, token)
     return f"Claimed: {made_visible(asked.title)}. Others see that you are reviewing it."
 
 
 def _renew(request: HttpRequest, asked: ActionRequest) -> str:
-    renew_claim(request_id=asked.pk, actor=_actor(request), token=claims.token_of(request, asked))
+    renew_claim(request_id=asked.pk, actor=actor_of(request), token=claims.token_of(request, asked))
     return f"Renewed: {made_visible(asked.title)}. Go on."
 
 
 def _release(request: HttpRequest, asked: ActionRequest) -> str:
-    release_request(request_id=asked.pk, actor=_actor(request))
+    release_request(request_id=asked.pk, actor=actor_of(request))
     claims.drop(request, asked)
     return f"Released: {made_visible(asked.title)}. Anybody in {asked.role} may take it up."
 
@@ -279,16 +282,16 @@ def _change_claim(request: HttpRequest, asked: ActionRequest, act: ClaimAct) -> 
     if refusal is None:
         messages.success(request, said)
         if not _typed_anything(request.POST):
-            return _see_other(link_to(asked))
-    return _page_with_text(request, _visible(request, asked.pk), refusal)
+            return see_other(link_to(asked))
+    return _page_with_text(request, visible_request(request, asked.pk), refusal)
 
 
 def _told(request: HttpRequest, asked: ActionRequest, refusal: Refused | None) -> HttpResponse:
     if refusal is not None:
         document = problem(refusal.status, refusal.code, refusal.detail)
         return JsonResponse(document, status=refusal.status, content_type="application/problem+json")
-    now = _visible(request, asked.pk)
-    claim = claims.claim_on(now, reader=_actor(request), token=claims.token_of(request, now))
+    now = visible_request(request, asked.pk)
+    claim = claims.claim_on(now, reader=actor_of(request), token=claims.token_of(request, now))
     return JsonResponse({"expires_at": claim.until, "shown": claim.until_shown})
 
 
@@ -326,11 +329,12 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """The page. A form given is shown with what was typed; without one, the form is empty."""
-    actor = _actor(request)
+    actor = actor_of(request)
     is_open = asked.state in DECIDABLE_REQUESTS
     choices = choices_of(asked) if is_open else []
+    draft = draft_of(asked, actor) if is_open else None
     if is_open and form is None:
-        form, answer = DecisionForm(asked=asked, choices=choices), _answer_form(asked)
+        form, answer = _as_drafted(asked, choices, draft) if draft else _empty(asked, choices)
     rules = rules_of(asked)
     bar = bar_for(asked, actor) if asked.state in OPEN_REQUESTS else None
     context = {
@@ -367,8 +371,30 @@ def _page(
         "run_url": run_url(asked.run_id) if asked.run_id is not None else "",
         **parts_of(asked, actor),
         "inbox_badge": inbox.badge(actor),
+        "draft": draft,
+        **around(request, asked, actor),
     }
     return render(request, "approvals/decide.html", context, status=status)
+
+
+def page_as_it_is(request: HttpRequest, request_id: str, refusal: Refused) -> HttpResponse:
+    """The page under the refusal of an act around the decision; of the decision itself nothing was sent."""
+    return _page(request, visible_request(request, request_id), refusal=refusal, status=refusal.status)
+
+
+def _empty(asked: ActionRequest, choices: Sequence[Choice]) -> tuple[DecisionForm, SchemaForm | None]:
+    return DecisionForm(asked=asked, choices=choices), _answer_form(asked)
+
+
+def _as_drafted(
+    asked: ActionRequest, choices: Sequence[Choice], draft: Draft
+) -> tuple[DecisionForm, SchemaForm | None]:
+    """As its reader left it. A choice made about an earlier revision is made anew."""
+    typed = {"reason": draft.notes, "outcome": draft.outcome if draft.revision == asked.revision else ""}
+    form = DecisionForm(initial=typed, asked=asked, choices=choices)
+    if asked.form is None:
+        return form, None
+    return form, form_class(asked.form)(prefix=ANSWER, initial=initial_answer(asked, draft))
 
 
 def _answer_form(asked: ActionRequest, sent: QueryDict | None = None, *, needed: bool = True) -> SchemaForm | None:
@@ -387,7 +413,7 @@ def _answer_form(asked: ActionRequest, sent: QueryDict | None = None, *, needed:
 
 def _asks_for_secrets(answer: SchemaForm) -> bool:
     """Whether some of what is typed is never written into a page again."""
-    return any(isinstance(field.widget, forms.PasswordInput) for field in answer.fields.values())
+    return any(isinstance(field.widget, SECRET_WIDGETS) for field in answer.fields.values())
 
 
 def _faults(form: DecisionForm | None, answer: SchemaForm | None) -> list[Fault]:

@@ -39,7 +39,7 @@ FAULT_TRIES = 3  # of a transaction that the database broke off for another one'
 PAUSE_SECONDS = 0.05  # at most, before the second try; twice that before the third
 FAULT_SECONDS = 5.0  # once so much has gone by, the caller knows better than we whether to wait on
 DENIED_PER_MINUTE = 30  # entries of one actor and code; a flood of refusals must not fill the log
-RECORDED_REFUSALS = frozenset({403, 404, 409})
+RECORDED_REFUSALS = frozenset({403, 404, 409, 410})
 BODY_LIMIT = 64 * 1024  # bytes; larger material enters by its digest
 NAME = re.compile(r"[A-Za-z0-9:_.-]{1,40}")
 

@@ -86,6 +86,12 @@ PLACES: Mapping[str, Schema] = {
     },
     "rule_set": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,60}$", "description": "The id of the rule set."},
     "number": {"type": "integer", "minimum": 1, "maximum": 10**9 - 1, "description": "The number of the version."},
+    "attachment_id": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 10**18 - 1,
+        "description": "The number of the attachment.",
+    },
 }
 
 TAGS: Mapping[str, tuple[str, str]] = {

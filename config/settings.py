@@ -5,6 +5,7 @@ Without DATABASE_URL the installation is *embedded*: SQLite under `var/`, a secr
 that only its owner can read. With DATABASE_URL it is *production*, and SECRET_KEY and ALLOWED_HOSTS must be given.
 """
 
+import base64
 import hashlib
 import os
 import re
@@ -75,11 +76,27 @@ def _references(name: str, given: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _embedded_secret(path: Path) -> str:
+def _keys(name: str, given: str) -> tuple[bytes, ...]:
+    """Keys of 32 bytes as base64, newest first, parted by commas or white space."""
+    found = []
+    for number, written in enumerate(filter(None, re.split(r"[\s,]+", given)), 1):
+        try:
+            key = base64.b64decode(written.rstrip("=") + "=" * (-len(written.rstrip("=")) % 4), b"-_", validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise ImproperlyConfigured(f"{name}: key {number} is not 32 bytes in base64 (-_ for +/).")
+        found.append(key)
+    if len(set(found)) != len(found):
+        raise ImproperlyConfigured(f"{name}: a key stands there twice.")
+    return tuple(found)
+
+
+def _embedded_secret(path: Path, size: int = 50) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(50))
+            file.write(secrets.token_urlsafe(size))
     except FileExistsError:
         return path.read_text()
     return path.read_text()
@@ -137,6 +154,12 @@ if not SECRET_KEY:
 if len(SECRET_KEY) < 32:
     raise ImproperlyConfigured("SECRET_KEY is shorter than 32 characters: give 50 random characters.")
 
+# Under which the secrets that people give to agents are kept: approvals/keyring.py. Without a key none is accepted.
+_ring = _text("SECRETS_KEYS")
+if not _ring and EMBEDDED:
+    _ring = _embedded_secret(VAR_DIR / "secrets_keys", 32)
+SECRETS_KEYS = _keys("SECRETS_KEYS", _ring)
+SECRET_TTL_SECONDS = _number("HMS_ACT_SECRET_TTL", 24 * 3600, low=60, high=30 * 24 * 3600)
 # Signs receipts of approvals (approvals/signing.py). People decide in web processes; whoever carries out what they
 # approved must not be able to sign, so a worker does not even read the key where it was given one.
 SIGNS_RECEIPTS = sys.argv[1:2] not in (["worker"], ["qcluster"], ["tick"])
@@ -302,6 +325,9 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/",
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # bytes; also the cap of an API body
+ATTACHMENT_MAX_BYTES = _number("HMS_ACT_ATTACHMENT_MAX", 5 * 1024 * 1024, low=1024, high=64 * 1024 * 1024)
+# What an error report says of the request and of the program's variables: nothing that somebody sent.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.NothingOfOthers"
 
 # Pages ----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Python client of HMS-ACT. It knows the HTTP API and nothing else."""
 
-from hms_act.answers import Event, Lease, Request, Run, StoredPlaybook, Task, Version
+from hms_act.answers import Attachment, Comment, Event, Lease, Request, Run, StoredPlaybook, Task, Version
 from hms_act.client import Client
 from hms_act.errors import (
     AlreadyDecided,
@@ -18,6 +18,7 @@ from hms_act.errors import (
     Problem,
     RateLimited,
     ReceiptRefused,
+    SecretGone,
     ServerError,
     StaleRevision,
     TokenExpired,
@@ -27,6 +28,7 @@ from hms_act.orchestrator import Orchestrator, Result, TaskResult
 from hms_act.playbook import Playbook, Step
 from hms_act.receipts import Forged, Receipt
 from hms_act.retry import Retry
+from hms_act.secrets import Secret
 from hms_act.shortcuts import complete_task, next_task, run_playbook
 from hms_act.worker import Worker
 
@@ -34,7 +36,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyDecided",
+    "Attachment",
     "Client",
+    "Comment",
     "Conflict",
     "Event",
     "FieldError",
@@ -58,6 +62,8 @@ __all__ = [
     "Result",
     "Retry",
     "Run",
+    "Secret",
+    "SecretGone",
     "ServerError",
     "StaleRevision",
     "Step",

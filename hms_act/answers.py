@@ -203,6 +203,7 @@ class Request:
     fulfilled_by: str = ""
     fulfilled_at: datetime | None = None
     response_data: Json = field(default_factory=dict, repr=False)
+    secret_fields: tuple[str, ...] = ()  # of `response_data`: what is masked, and fetched by its asker alone
     notes: str = ""
     rejection_reason: str = ""
     severity: str = ""
@@ -253,7 +254,62 @@ class Request:
             updated_at=moment(answer.get("updated_at")),
             fulfilled_at=moment(answer.get("fulfilled_at")),
             response_data=answer.get("response_data") or {},
+            secret_fields=tuple(answer.get("secret_fields") or ()),
             etag=etag,
+            raw=answer,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What somebody said about a request."""
+
+    id: int
+    author: str = ""
+    text: str = ""
+    revision: int | None = None
+    created_at: datetime | None = None
+    raw: Json = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_answer(cls, answer: Json) -> Comment:
+        return cls(
+            id=answer["id"],
+            author=str(answer.get("author") or ""),
+            text=str(answer.get("text") or ""),
+            revision=answer.get("revision"),
+            created_at=moment(answer.get("created_at")),
+            raw=answer,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file on a request. `media_type` is what the server found in its bytes; `href` is where it is read."""
+
+    id: int
+    name: str = ""
+    media_type: str = ""
+    size: int = 0
+    sha256: str = ""
+    revision: int | None = None
+    uploaded_by: str = ""
+    created_at: datetime | None = None
+    href: str = ""
+    raw: Json = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_answer(cls, answer: Json) -> Attachment:
+        return cls(
+            id=answer["id"],
+            name=str(answer.get("name") or ""),
+            media_type=str(answer.get("media_type") or ""),
+            size=int(answer.get("size") or 0),
+            sha256=str(answer.get("sha256") or ""),
+            revision=answer.get("revision"),
+            uploaded_by=str(answer.get("uploaded_by") or ""),
+            created_at=moment(answer.get("created_at")),
+            href=str(answer.get("href") or ""),
             raw=answer,
         )
 

@@ -21,6 +21,7 @@ from uuid import uuid4
 from hms_act.answers import Event, Json, Lease, Request, Run, StoredPlaybook, Task, Version
 from hms_act.receipts import Receipt
 from hms_act.retry import Retry
+from hms_act.talk import Talk
 from hms_act.transport import Answer, Call, Tokens, Transport
 
 DEFAULT_URL = "http://localhost:8000"
@@ -35,7 +36,7 @@ YAML = "application/yaml"
 T = TypeVar("T")
 
 
-class Client:
+class Client(Talk):
     """Speaks to one server as one user.
 
     `url` and `token` (an API key or a JWT) come from HMS_ACT_URL and HMS_ACT_TOKEN where they are not given.
@@ -312,12 +313,12 @@ class Client:
 
     def requests(self, **filters: Any) -> Iterator[Request]:
         """Filters are those of the API: status (one, or a list of several), priority, agent_id …"""
-        return self._list("/hitl/requests", filters, Request.from_answer)
+        return self._list("/hitl/requests", filters, self._with_handles)
 
     def request(self, request_id: str, *, wait: int = 0) -> Request:
         """With `wait`, the server answers once the request is decided, or after so many seconds (at most 60)."""
         answer = self._get(_path("hitl", "requests", request_id), _given(wait=wait or None), patience=wait)
-        return answer.parsed(lambda said: Request.from_answer(said, etag=answer.etag))
+        return answer.parsed(lambda said: self._with_handles(said, etag=answer.etag))
 
     def create_request(
         self,
@@ -326,6 +327,8 @@ class Client:
         request_type: str | None = None,
         description: str | None = None,
         required_fields: Json | None = None,
+        form: Json | None = None,
+        options: Sequence[Json] = (),
         priority: str | None = None,
         severity: str | None = None,
         context: Json | None = None,
@@ -339,6 +342,8 @@ class Client:
     ) -> Request:
         """Ask people for something. What is left out, the template says: the one named, or that of the type.
 
+        The answer is asked for by `required_fields` (name → description) or by a `form`, which is JSON Schema;
+        `options` are outcomes to choose from: `{"key", "label", "ends"}`, `ends` being "fail" on one that rejects.
         `agent_id` is who asks, where that is not the caller itself; `more` is sent as it is. Asked again while it is
         open, the same question is the same request (`duplicate` is true then), also after a restart. `proposal` is what
         an approval permits: `{"playbook", "version"?, "payload"}`, or `{"call", "input", "executor"?}`.
@@ -348,6 +353,8 @@ class Client:
             request_type=request_type,
             description=description,
             required_fields=required_fields,
+            form=form,
+            options=list(options) or None,
             priority=priority,
             severity=severity,
             context=context,

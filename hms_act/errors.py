@@ -153,6 +153,10 @@ class StaleRevision(Conflict):
     """The thing has changed since it was read: read it again, then decide again."""
 
 
+class SecretGone(HmsActError):
+    """The secret does not exist any more: it was fetched, revoked, or not fetched in time. Ask for it again."""
+
+
 class ReceiptRefused(Conflict):
     """The approval cannot be used for this: do not do it. `code` says why."""
 
@@ -211,6 +215,7 @@ TYPE_OF_CODE: dict[str, type[HmsActError]] = {
     "token_expired": TokenExpired,
     "already_decided": AlreadyDecided,
     "stale_revision": StaleRevision,
+    "secret_gone": SecretGone,
     "idempotency_in_flight": IdempotencyInFlight,
     "rate_limited": RateLimited,
     **dict.fromkeys(

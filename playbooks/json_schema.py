@@ -54,7 +54,7 @@ def _flaws(schema: Any) -> Iterator[Flaw]:
         return
     if schema.get("type") != "object":
         yield Flaw((), "The schema does not describe an object.", 'Add `"type": "object"` at its top.')
-    for count, (path, depth, part) in enumerate(_schemas(schema), start=1):
+    for count, (path, depth, part) in enumerate(parts_of(schema), start=1):
         if count > MAX_SCHEMAS:
             yield Flaw((), f"The schema has more than {MAX_SCHEMAS} parts.", LESS)
             return
@@ -176,7 +176,7 @@ KEYWORDS: Mapping[str, Keyword] = {
 }
 
 
-def _schemas(schema: Mapping[str, Any]) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
+def parts_of(schema: Mapping[str, Any]) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
     """The schema and every schema within it, each with its path and depth."""
     pending: list[tuple[Path, int, Mapping[str, Any]]] = [((), 1, schema)]
     while pending:

@@ -19,6 +19,7 @@ from django.utils.html import escape, format_html
 
 from config.api import MAX_SAFE_INTEGER, parse_json
 from config.errors import Refused
+from playbooks.secret_parts import holds_secret, is_secret, secret_names
 
 Schema = Mapping[str, Any]
 Path = tuple[str, ...]
@@ -104,13 +105,15 @@ def groups_of(schema: Schema) -> Iterator[Group]:
 def _properties(schema: Schema) -> Iterator[tuple[str, Schema]]:
     """In their order, which JSON does not keep. A schema may also be `true`: anything goes."""
     properties: Mapping[str, Any] = schema["properties"]
+    secret = secret_names(schema, properties)
     for name in dict.fromkeys([*schema.get("x-order", ()), *properties]):
-        inner = properties[name]
-        yield name, inner if isinstance(inner, Mapping) else {}
+        inner = properties[name] if isinstance(properties[name], Mapping) else {}
+        yield name, inner if name not in secret or holds_secret(inner) else {**inner, "writeOnly": True}
 
 
 def _is_fieldset(schema: Schema) -> bool:
-    return schema.get("type") == "object" and bool(schema.get("properties")) and _is_understood(schema, "object")
+    has_fields = schema.get("type") == "object" and bool(schema.get("properties")) and not is_secret(schema)
+    return has_fields and _is_understood(schema, "object")
 
 
 def _fieldset(name: str, schema: Schema, *, required: bool) -> Group:
@@ -130,7 +133,8 @@ def _control(path: Path, schema: Schema, *, required: bool) -> Control:
     if isinstance(kind, list) and len(kind) == 2 and "null" in kind:
         other = next(one for one in kind if one != "null")
         return _nullable(_control(path, {**schema, "type": other}, required=False), required=required)
-    if not isinstance(kind, str) or not _is_understood(schema, kind):
+    is_plain = kind == "string" and not CHOICES & schema.keys()
+    if not isinstance(kind, str) or not _is_understood(schema, kind) or (holds_secret(schema) and not is_plain):
         return _json_control(path, schema, required=required)
     if CHOICES & schema.keys():
         return _one_control(path, schema, required=required)
@@ -221,11 +225,29 @@ def _text_control(path: Path, schema: Schema, *, required: bool) -> Control:
         case "uuid":
             made = forms.UUIDField(widget=forms.TextInput(attributes), **common)
         case "password":
-            widget = forms.PasswordInput({**attributes, "autocomplete": "off"})
-            made = forms.CharField(widget=widget, strip=False, **lengths, **{**common, "initial": None})
+            made = forms.CharField(widget=_secret_widget(schema), strip=False, **lengths, **{**common, "initial": None})
         case _:
             made = forms.CharField(widget=_text_widget(schema, attributes), **lengths, **common)
     return Control(path, made, _text_to_json)
+
+
+class SecretText(forms.Textarea):
+    """Several lines that are never written into a page again, as those of a password are not."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__({"data-secret": "", "autocomplete": "off", "spellcheck": "false", **(attrs or {})})
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return super().get_context(name, None, attrs)
+
+
+SECRET_WIDGETS = (forms.PasswordInput, SecretText)
+
+
+def _secret_widget(schema: Schema) -> forms.Widget:
+    if schema.get("format") == "textarea":
+        return SecretText({"rows": TEXT_ROWS})
+    return forms.PasswordInput({"autocomplete": "off", "spellcheck": "false"})
 
 
 def _text_widget(schema: Schema, attributes: dict[str, Any]) -> forms.Widget:
@@ -309,7 +331,8 @@ def _json_control(path: Path, schema: Schema, *, required: bool) -> Control:
     if common["initial"] is not None:
         common["initial"] = json.dumps(common["initial"], indent=2, ensure_ascii=False)
     common["help_text"] = _and(common["help_text"], "Written as JSON.")
-    widget = forms.Textarea(attrs={"rows": TEXT_ROWS, "spellcheck": "false", "class": "code"})
+    kind = SecretText if holds_secret(schema) else forms.Textarea
+    widget = kind(attrs={"rows": TEXT_ROWS, "spellcheck": "false", "class": "code"})
     return Control(path, JSONText(widget=widget, **common), _json_to_json)
 
 

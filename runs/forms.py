@@ -102,9 +102,12 @@ class SchemaForm(forms.Form):
             if name is None:
                 # What a faulty field leaves out must not be reported a second time, as a fault of the whole.
                 if not self.errors:
-                    self.add_error(None, _sentence(error))
+                    self.add_error(None, self._sentence(error))
             elif name not in self.errors:
-                self.add_error(name, _sentence(error))
+                self.add_error(name, self._sentence(error))
+
+    def _sentence(self, error: ValidationError) -> str:
+        return _sentence(error, payloads.sentence(self.schema, self.payload, error)[:300])
 
     def _field_at(self, path: Path) -> str | None:
         """The field whose value holds what `path` points at."""
@@ -149,7 +152,7 @@ def _asked_for(error: ValidationError) -> list[str]:
     return list(asked) if isinstance(asked, list | tuple) else []
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, said: str) -> str:
     wanted = error.validator_value
     match error.validator:
         case "required" | "dependentRequired":
@@ -169,4 +172,4 @@ def _sentence(error: ValidationError) -> str:
         case "format":
             return f"This is not a valid {wanted}."
         case _:
-            return f"{error.message[:300]}."
+            return said if said.endswith(".") else f"{said}."

@@ -60,6 +60,7 @@ class Server:
         return {
             "DATABASE_URL": self.url,
             "SECRET_KEY": "only-for-tests-" + secrets.token_urlsafe(40),
+            "SECRETS_KEYS": secrets.token_urlsafe(32),
             "RECEIPT_SIGNING_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         }

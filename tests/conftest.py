@@ -13,6 +13,7 @@ import ipaddress
 import os
 import shutil
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,7 @@ def process_environment(django_db_setup: None, tmp_path: Path) -> dict[str, str]
         **os.environ,
         "DATABASE_URL": database_url(),
         "SECRET_KEY": settings.SECRET_KEY,
+        "SECRETS_KEYS": ",".join(urlsafe_b64encode(key).decode() for key in settings.SECRETS_KEYS),
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         "HMS_ACT_VAR": str(tmp_path / "var"),
     }

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0020_people_and_time'),
+        ('approvals', '0040_secrets_and_talk'),
         ('runs', '0005_incident_proxy'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

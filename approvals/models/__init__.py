@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and votes; policies and standing rules; messages; receipts. One file for each subject."""
+"""Requests and votes; policies and standing rules; messages; receipts; secrets; talk. One file for each subject."""
 
 from approvals.models.messages import Notification
 from approvals.models.people import Calendar, Delegation
@@ -15,6 +15,7 @@ from approvals.models.receipts import (
 from approvals.models.requests import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
+    EMERGENCY,
     OPEN_REQUESTS,
     ActionRequest,
     Asked,
@@ -27,20 +28,26 @@ from approvals.models.requests import (
     Vote,
     new_request_id,
 )
+from approvals.models.secrets import Secret, SecretState
+from approvals.models.talk import Attachment, Comment, Draft
 from approvals.models.tallies import RequestTally
 from approvals.models.templates import AgentLimit, RequestTemplate
 
 __all__ = [
     "DECIDABLE_REQUESTS",
     "DECIDED_REQUESTS",
+    "EMERGENCY",
     "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
     "AgentLimit",
     "Asked",
+    "Attachment",
     "Calendar",
+    "Comment",
     "Decided",
     "Delegation",
+    "Draft",
     "Notification",
     "Policy",
     "PolicyVersion",
@@ -54,6 +61,8 @@ __all__ = [
     "RequestType",
     "Revision",
     "RuleState",
+    "Secret",
+    "SecretState",
     "Severity",
     "SigningKey",
     "Spending",

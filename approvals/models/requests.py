@@ -69,6 +69,9 @@ class Decided(models.TextChoices):
     TIMEOUT = "timeout"  # by nobody: the policy's default
 
 
+EMERGENCY = "emergency"  # why somebody sees a request who is not asked: they may break the glass
+
+
 class Severity(models.TextChoices):
     LOW = "low"
     MEDIUM = "medium"
@@ -95,7 +98,7 @@ class RequestQuerySet(models.QuerySet["ActionRequest"]):
         if not user.is_human:
             return self.none()
         voted = Vote.objects.filter(request=OuterRef("pk"), revision=OuterRef("revision"), voter=user.pk)
-        asked = Asked.objects.filter(request=OuterRef("pk"), user=user.pk)
+        asked = Asked.objects.filter(request=OuterRef("pk"), user=user.pk).exclude(why=EMERGENCY)
         mine = Q(role__in=user.roles) | Exists(asked) | lent_to(user)
         return self.filter(mine, ~Exists(voted), state__in=DECIDABLE_REQUESTS)
 
@@ -497,7 +500,7 @@ class Asked(models.Model):
 
     request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="asked_people", db_index=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    why = models.CharField(max_length=20)  # rule, escalated, delegated
+    why = models.CharField(max_length=20)  # rule, escalated, delegated, emergency
     asked_at = models.DateTimeField()
 
     class Meta:

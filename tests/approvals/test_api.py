@@ -43,6 +43,8 @@ REQUEST = OF_THE_FIELD | {
     "severity",
     "role",
     "options",
+    "form",
+    "secret_fields",
     "action",
     "policy",
     "stage",
@@ -285,10 +287,10 @@ def test_what_was_asked_for_must_be_given(desk, asker):
     given = {"api_key": "k", "expires": "2026-01-01"}
     answered = json_of(desk.post(at(request, "fulfill"), {"response_data": given}))
     assert set(answered["response_data"]) == set(given)
-    assert json_of(asker.get(at(request)))["response_data"] == given
+    assert json_of(asker.post(at(request, "unwrap")))["values"] == given
 
 
-def test_a_secret_is_read_by_who_asked_for_it_and_by_nobody_else(desk, asker, api_for, auditor):
+def test_a_secret_is_fetched_once_by_who_asked_for_it_and_read_by_nobody(desk, asker, api_for, auditor):
     request = json_of(asker.post(REQUESTS, ASKED), 201)["id"]
     secret = {"api_key": "s3cret-of-the-maps", "expires": "2026-01-01"}
 
@@ -296,7 +298,11 @@ def test_a_secret_is_read_by_who_asked_for_it_and_by_nobody_else(desk, asker, ap
     answers += [api.get(path) for api in (desk, api_for(auditor)) for path in (at(request), REQUESTS)]
 
     assert all("s3cret" not in str(json_of(answer)) for answer in answers)
-    assert json_of(asker.get(REQUESTS))["results"][0]["response_data"] == secret
+    (row,) = json_of(asker.get(REQUESTS))["results"]
+    assert row["response_data"] == dict.fromkeys(secret, "••••••••")
+    assert row["secret_fields"] == ["api_key", "expires"]
+    assert json_of(asker.post(at(request, "unwrap")))["values"] == secret
+    problem(asker.post(at(request, "unwrap")), 410, "secret_gone")
 
 
 def test_who_is_named_in_a_body_is_kept_as_a_claim_and_never_the_decider(desk, permit):

@@ -163,7 +163,7 @@ def test_an_answer_must_fit_the_form_and_becomes_the_steps_output(liaison):
 
     with pytest.raises(Invalid) as refused:
         decide(request, liaison, response_data={"officers": 0})
-    assert refused.value.errors[0].path == "payload.officers"
+    assert refused.value.errors[0].path == "response_data.officers"
     decide(request, liaison, response_data={"officers": 12})
     assert tasks_of(run)[0].output == {"officers": 12}
 

@@ -220,7 +220,7 @@ def test_one_request_is_claimed_by_one_person_at_a_time_and_given_back(validator
         services.decide(request_id=request.pk, actor=liaison, outcome="PASS", token=token)
 
 
-def test_secrets_of_an_answer_reach_who_asked_and_nobody_else(validator, liaison, auditor, api_for):
+def test_secrets_of_an_answer_reach_who_asked_once_and_nobody_else(validator, liaison, auditor, api_for):
     made = asking.create_request(
         actor=validator,
         role="human:police_liaison",
@@ -231,8 +231,8 @@ def test_secrets_of_an_answer_reach_who_asked_and_nobody_else(validator, liaison
     services.decide(request_id=made.pk, actor=liaison, outcome="PASS", response_data={"api_key": "sk_live_canary"})
 
     url = f"/hitl/requests/{made.pk}"
-    assert api_for(validator).get(url).json()["response_data"] == {"api_key": "sk_live_canary"}
-    for reader in (liaison, auditor):
+    for reader in (validator, liaison, auditor):
         assert "canary" not in api_for(reader).get(url).content.decode()
     for entry in Entry.objects.select_related("disclosure"):
         assert "canary" not in str(entry.disclosed)
+    assert api_for(validator).post(f"{url}/unwrap").json()["values"] == {"api_key": "sk_live_canary"}

@@ -246,7 +246,8 @@ def test_breaking_the_glass_decides_alone_is_told_and_is_reviewed(people, asker)
     duty = person("duty", "human:duty")
     auditor = person("reviewer", "human:audit")
     request = asked(asker, GLASS)
-    Asked.objects.create(request=request, user=duty, why="rule", asked_at=clock.now())
+    assert ActionRequest.objects.visible_to(duty).get() == request  # to see it, and not among what to decide
+    assert not ActionRequest.objects.decidable_by(duty).exists()
 
     with pytest.raises(Invalid, match="Say why"):
         vote(request, duty, reason="", emergency=True)

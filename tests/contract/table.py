@@ -113,6 +113,15 @@ def request(act: str = "") -> Path:
     return lambda world: f"/hitl/requests/{world.asked.pk}{act}"
 
 
+def secret(act: str = "") -> Path:
+    return lambda world: f"/hitl/requests/{world.secret.pk}{act}"
+
+
+TALKERS = ("agent", "service", "liaison")  # who have a part in the run
+FILE = {"name": "notes.txt", "content": "bm90ZXM="}
+OTHER_SECRET = {"response_data": {"api_key": "sk_live_other"}}
+
+
 def permitted(act: str) -> Path:
     return lambda world: f"/hitl/requests/{world.permitted.pk}{act}"
 
@@ -258,6 +267,16 @@ API = [
     row("hitl/templates"),
     row("hitl/statistics"),
     row(rf"{_REQUEST}/reject\Z", Act("POST", ("liaison",), WHY), at=request("/reject")),
+    row(rf"{_REQUEST}/comment\Z", Act("POST", TALKERS, {"text": "Is it open?"}), at=request("/comment")),
+    row(rf"{_REQUEST}/attachments\Z", Act("POST", TALKERS, FILE), at=request("/attachments")),
+    row(
+        rf"{_REQUEST}/attachments/(?P<attachment_id>[0-9]{{1,18}})\Z",
+        at=lambda world: request(f"/attachments/{world.attached.pk}")(world),
+    ),
+    row(rf"{_REQUEST}/draft\Z", Act("POST", ("liaison",), {"notes": "So far"}), at=request("/draft")),
+    row(rf"{_REQUEST}/unwrap\Z", Act("POST", ("agent",), {}), at=secret("/unwrap")),
+    row(rf"{_REQUEST}/revoke-secret\Z", Act("POST", ("liaison",), {}), at=secret("/revoke-secret")),
+    row(rf"{_REQUEST}/replace-secret\Z", Act("POST", ("liaison",), OTHER_SECRET), at=secret("/replace-secret")),
     row("api/schema", public=True),
     row("api/docs", public=True),
 ]
@@ -358,6 +377,13 @@ TERMS = {
     "total_seconds": 30,
     "secret_header": "Authorization",
 }
+_DECIDE = r"admin/approvals/actionrequest/^(?P<request_id>har_[0-9a-f]{12})/decide/"
+
+
+def deciding(asked: str, act: str) -> Path:
+    return lambda world: f"/admin/approvals/actionrequest/{getattr(world, asked).pk}/decide/{act}/"
+
+
 PASSWORDS = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
 DOCUMENT = {"text": json.dumps(FRESH)}
 TYPED_RULES = {"slug": "fresh", "title": "Fresh", "concern": "safety", "text": json.dumps(OTHER_RULES)}
@@ -603,6 +629,17 @@ PAGES = [
         ),
         at=lambda world: f"/admin/approvals/actionrequest/{world.asked.pk}/decide/",
     ),
+    *(
+        row(rf"{_DECIDE}{act}/\Z", Act("POST", ("liaison",), sent), at=deciding(asked, act))
+        for act, asked, sent in (
+            ("comment", "asked", {"comment": "Is it open?"}),
+            ("draft", "asked", {"reason": "So far"}),
+            ("secret", "secret", {"revoke": "1"}),
+        )
+    ),
+    row(
+        rf"{_DECIDE}attach/\Z", at=deciding("asked", "attach")
+    ),  # a file is sent in parts: tests/approvals/test_talk.py
     row(
         rf"{_REQUEST_PAGE}/takeover/\Z",
         Act("POST", ("liaison",), WHY),

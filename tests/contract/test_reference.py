@@ -15,6 +15,8 @@ from django.urls import URLPattern, get_resolver
 from approvals import agent_api as agents
 from approvals import api as approvals
 from approvals import people_api as people
+from approvals import secret_api as secrets
+from approvals import talk_api as talk
 from approvals import talk_back_api as talk_back
 from config import api as envelope
 from config.errors import Refused
@@ -118,6 +120,11 @@ BODIES = {
     "POST /hitl/requests/{id}/extend": people.ExtendIn,
     "POST /hitl/requests/{id}/fulfill": approvals.FulfillIn,
     "POST /hitl/requests/{id}/reject": approvals.RejectIn,
+    "POST /hitl/requests/{id}/comment": talk.CommentIn,
+    "POST /hitl/requests/{id}/attachments": talk.AttachIn,
+    "POST /hitl/requests/{id}/draft": talk.DraftIn,
+    "POST /hitl/requests/{id}/unwrap": secrets.UnwrapIn,
+    "POST /hitl/requests/{id}/replace-secret": secrets.ReplaceIn,
     "PATCH /hitl/requests/{id}": approvals.ReviseIn,
     "POST /hitl/requests/{id}/request-info": talk_back.QuestionIn,
     "POST /hitl/requests/{id}/answer": talk_back.AnswerIn,
@@ -150,10 +157,10 @@ def test_it_names_every_field_of_an_answer(name, shown):
 
 def test_each_body_there_is_stands_here():
     """A body added to a room and not to `BODIES` would go unchecked."""
-    known = set(BODIES.values()) | {playbooks.CloneIn}
+    known = set(BODIES.values()) | {playbooks.CloneIn, approvals.OptionIn}
     found = {
         kind
-        for room in (runs, events, approvals, agents, people, talk_back, playbooks, rules)
+        for room in (runs, events, approvals, agents, people, talk, talk_back, secrets, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }

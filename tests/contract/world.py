@@ -20,10 +20,11 @@ from approvals import policies
 from approvals.asking import create_request
 from approvals.claiming import claim_request
 from approvals.delegating import delegate_for_a_time
-from approvals.models import ActionRequest, Delegation, PolicyVersion, StandingRule
+from approvals.models import ActionRequest, Attachment, Delegation, PolicyVersion, StandingRule
 from approvals.revising import request_info
 from approvals.services import decide
 from approvals.standing import Proposal, propose_rule
+from approvals.talk import attach
 from approvals.tallying import tally_closed
 from approvals.template_services import set_limit
 from audit.services import SYSTEM
@@ -43,6 +44,7 @@ from tests.factories import PERMIT, claimed, founder, published, started, steps
 from tests.people import BACKEND, agent, key_of, person, service
 
 CANARY = "canary-7d1f"  # stands in all case data; whoever may not see a run never reads it
+FILE = f"notes of {CANARY}".encode()
 CONNECTOR_HOST = "bank.example.org"
 LIAISON_ROLE = "human:police_liaison"
 PERMIT_WITH_FORM = {
@@ -73,6 +75,8 @@ class World:
     asked: ActionRequest  # of a human step, open
     claimed: ActionRequest  # of a human step, in the liaison's hands
     decided: ActionRequest  # of a human step, approved: its run waits for an API client of svc:finance
+    secret: ActionRequest  # asked by the agent outside any run, answered by the liaison: its secret waits to be fetched
+    attached: Attachment  # to `asked`, by the agent
     elsewhere: ActionRequest  # of a human step, in the hands of a colleague of the liaison's
     timed: ActionRequest  # of the agent, outside any run, with a deadline
     delegation: Delegation  # of the liaison's right, to the colleague
@@ -167,6 +171,8 @@ def build() -> World:
         asked=asked,
         claimed=claimed_,
         decided=decided,
+        secret=_secret(users["agent"], users["liaison"]),
+        attached=attach(request_id=asked.pk, actor=users["agent"], name=f"{CANARY}.txt", content=FILE)[0],
         elsewhere=elsewhere,
         timed=timed,
         delegation=_delegation(users["liaison"], users["colleague"]),
@@ -242,6 +248,12 @@ def _delegation(giver: User, to: User) -> Delegation:
 
 
 # What has happened ----------------------------------------------------------------------------------------
+
+
+def _secret(by: User, giver: User) -> ActionRequest:
+    """A question outside any run whose answer is a secret."""
+    asked = create_request(actor=by, role=LIAISON_ROLE, title=f"The key {CANARY}", request_type="api_key")
+    return decide(request_id=asked.pk, actor=giver, outcome="PASS", response_data={"api_key": f"sk_{CANARY}"})
 
 
 def _asked(by: User) -> ActionRequest:

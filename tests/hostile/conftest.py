@@ -34,6 +34,7 @@ def ids(validator: User) -> dict[str, Any]:
         "run_id": waiting.pk,
         "task_id": lease.task.pk,
         "request_id": request.pk,
+        "attachment_id": _attached_to(request, validator),
         "slug": "protest_permit",
         "number": 1,
         "signal": "paid",
@@ -46,6 +47,12 @@ def _request_of(validator: User) -> ActionRequest:
     from approvals.asking import create_request
 
     return create_request(actor=validator, title="May I?", role="human:police_liaison")
+
+
+def _attached_to(request: ActionRequest, by: User) -> int:
+    from approvals.talk import attach
+
+    return attach(request_id=request.pk, actor=by, name="notes.txt", content=b"notes")[0].pk
 
 
 @pytest.fixture
