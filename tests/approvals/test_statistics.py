@@ -64,15 +64,15 @@ def all_of(user: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_totals_by_status_priority_and_type_and_the_average_of_hours(api_for, auditor, validator, liaison):
-    answered(validator, liaison, seconds=3600, request_type="api_key", priority=Priority.HIGH)
-    answered(validator, liaison, seconds=3 * 3600, outcome="FAIL", request_type="api_key")
+    answered(validator, liaison, seconds=3600, request_type="account_creation", priority=Priority.HIGH)
+    answered(validator, liaison, seconds=3 * 3600, outcome="FAIL", request_type="account_creation")
     asked(validator)
 
     told = json_of(api_for(auditor).get(STATISTICS))
 
     assert (told["scope"], told["total_requests"], told["pending"]) == ("all", 3, 1)
     assert {k: v for k, v in told["by_status"].items() if v} == {"pending": 1, "fulfilled": 1, "rejected": 1}
-    assert {k: v for k, v in told["by_type"].items() if v} == {"api_key": 2, "custom": 1}
+    assert {k: v for k, v in told["by_type"].items() if v} == {"account_creation": 2, "custom": 1}
     assert {k: v for k, v in told["by_priority"].items() if v} == {"high": 1, "medium": 2}
     assert told["average_response_hours"] == 2.0
 
