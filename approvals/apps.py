@@ -14,9 +14,10 @@ class ApprovalsConfig(AppConfig):
             calendar_services,
             claiming,
             clocks,
+            delivery,
             events,
             holding,
-            notify,
+            letters,
             policy_document,
             receipt_alerts,
             secret_services,
@@ -48,7 +49,9 @@ class ApprovalsConfig(AppConfig):
         )
         performers.register("human", human)
         policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
-        due.register_source("mail", notify.mails())
+        policy_document.register_section("notify", letters.flaws_of_notify)
+        for name, source in delivery.sources().items():
+            due.register_source(name, source)
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(tallying.tally_closed, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)

@@ -38,6 +38,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Templates", "article", "approvals.requesttemplate"),
             Entry("Connectors", "cable", "playbooks.connector"),
             Entry("Receipts", "verified", "approvals.receipt"),
+            Entry("Approval systems", "handshake", "approvals.externalsystem"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),
     ),
@@ -48,6 +49,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Statistics", "bar_chart", "approvals.requesttally"),
             Entry("Tasks", "checklist", "runs.task"),
             Entry("Effects", "bolt", "runs.effect"),
+            Entry("Messages", "outgoing_mail", "approvals.notification"),
+            Entry("Messages to systems", "outbox", "approvals.externalnotice"),
             Entry("Health", "monitor_heart", "runs.workerhost"),
             Entry("Housekeeping", "schedule", "django_q.schedule"),
         ),
@@ -60,6 +63,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Delegations", "swap_horiz", "approvals.delegation"),
             Entry("API keys", "key", "accounts.apikey"),
             Entry("Limits", "speed", "approvals.agentlimit"),
+            Entry("How people are told", "notifications", "approvals.preference"),
         ),
     ),
 )
@@ -88,3 +92,8 @@ def _item(entry: Entry, request: HttpRequest) -> dict[str, Any]:
     if entry.badge and (badge := entry.badge(request.user)):
         item |= {"badge": badge, "badge_variant": "primary"}
     return item
+
+
+def account(request: HttpRequest) -> list[dict[str, Any]]:
+    """What everybody finds under their own name."""
+    return [{"title": "How you are told", "link": reverse("admin:approvals_preference_mine")}]

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('approvals', '0040_secrets_and_talk'),
+        ('approvals', '0031_systems_outside'),
         ('runs', '0005_incident_proxy'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
