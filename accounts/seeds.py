@@ -32,6 +32,8 @@ MANAGES = {
     "approvals.manage_policies",
     "runs.start",
     "runs.control",
+    "approvals.manage_external",
+    "approvals.resend_notification",
     "accounts.manage",
     "accounts.add_user",
     "accounts.change_user",

@@ -21,9 +21,11 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import (  # noqa: F401  register their pages
+from approvals import (  # noqa: F401  they register further pages
     columns,
+    external_admin,
     inbox,
+    message_admin,
     people_admin,
     people_views,
     policy_admin,

@@ -14,8 +14,9 @@ class ApprovalsConfig(AppConfig):
             calendar_services,
             claiming,
             clocks,
+            delivery,
             holding,
-            notify,
+            letters,
             policy_document,
             receipt_alerts,
             secret_services,
@@ -45,7 +46,9 @@ class ApprovalsConfig(AppConfig):
         )
         performers.register("human", human)
         policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
-        due.register_source("mail", notify.mails())
+        policy_document.register_section("notify", letters.flaws_of_notify)
+        for name, source in delivery.sources().items():
+            due.register_source(name, source)
         due.register_sweep(timers.look_at_requests, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
         due.register_sweep(secret_services.look_at_secrets, Secret)

@@ -10,10 +10,10 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
-from approvals import clocks, people, policies, policy_document, proposals, rights, standing
+from approvals import clocks, notify, people, policies, policy_document, proposals, rights, standing
 from approvals.answers import form_of, options_of
 from approvals.binding import what_is_asked
-from approvals.models import EMERGENCY, ActionRequest, Asked, Notification, RequestType, Severity
+from approvals.models import EMERGENCY, ActionRequest, Asked, RequestType, Severity
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
 from approvals.policy_document import PolicyInvalid
 from approvals.secrets import refuse_without_ring
@@ -214,7 +214,8 @@ def ask(
     told = [] if rule is not None else _to_tell(rules, able)
     if told and (not is_of_role or any(user.has_lent for user in members)):
         told += _stand_ins(request, told, at)
-    batch.insert(*(Notification(request=request, recipient_id=pk, purpose="asked", due_at=at) for pk in told))
+    if rule is None:
+        notify.tell(batch, request, notify.ASKED, told, at)
     subject = request.audit_subject()
     facts = {"requester": str(request.requester_id), "notified": len(told)}
     private = {"title": request.title, "description": request.description, "asked": request.asked}
@@ -257,7 +258,7 @@ def _alert(batch: Batch, request: ActionRequest, lacking: Sequence[str], at: dat
     """Nobody can satisfy the policy as things stand: operators are told at once, instead of waiting for ever."""
     operators = User.objects.filter(rights.has("runs.control"), is_active=True, kind=Kind.HUMAN).distinct()
     told = operators.values_list("pk", flat=True)
-    batch.insert(*(Notification(request=request, recipient_id=pk, purpose="unsatisfiable", due_at=at) for pk in told))
+    notify.tell(batch, request, "unsatisfiable", list(told), at)
     facts = {"notified": len(told)}
     note = " ".join(lacking)
     subject = request.audit_subject()

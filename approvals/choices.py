@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from approvals import policy, rights
+from approvals import policy, proposals, rights
 from approvals.models import ActionRequest, Severity
 from approvals.services import APPROVE, REJECT
 from audit.shown import as_text, made_visible
@@ -88,6 +88,8 @@ def must_confirm(request: ActionRequest) -> bool:
 def _choice(request: ActionRequest, key: str, label: str, fails: bool) -> Choice:
     if request.task is None or request.run is None:
         asker = made_visible(request.requester.get_username())
+        if request.action is not None and not fails:
+            return Choice(key, label, fails, f"{proposals.sentence(request)}{_hold(request)}")
         told = "is told no, with your reason." if fails else "gets your answer and goes on."
         return Choice(key, label, fails, f"{asker} {told} Nothing else happens here.")
     run, task = request.run, request.task
@@ -98,7 +100,22 @@ def _choice(request: ActionRequest, key: str, label: str, fails: bool) -> Choice
     except _Unknown as unknown:
         return Choice(key, label, fails, f"What follows depends on what is answered: {unknown}.")
     opens = tuple(move.step for move in advance.moves if isinstance(move, engine.Open))
-    return Choice(key, label, fails, " ".join(_sentences(advance, definition.steps, task)), opens)
+    said = " ".join(_sentences(advance, definition.steps, task))
+    return Choice(key, label, fails, said if fails else f"{said}{_hold(request)}", opens)
+
+
+def _hold(request: ActionRequest) -> str:
+    """How long an approval can be undone, if it can."""
+    seconds = rights.rules_of(request).hold_seconds
+    return f" It can be undone for {in_words(seconds)}; until then nothing happens." if seconds else ""
+
+
+def in_words(seconds: float) -> str:
+    """`9 min`, `40 s`, `2 h 5 min`."""
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    if hours:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{minutes} min" if minutes >= 2 else f"{max(0, int(seconds))} s"
 
 
 class _Unknown(Exception):

@@ -17,6 +17,7 @@ from typing import Any
 from accounts.models import User
 from approvals.models.receipts import Executor
 from audit.canonical import digest
+from audit.shown import made_visible
 from config.errors import Forbidden, Invalid, Problem, Refused
 from playbooks import catalogue, one_call
 from playbooks.models import Connector, Version, VersionState
@@ -134,6 +135,17 @@ def executor_of(request: Any) -> str:
     if request.task_id is not None:
         return Executor.STEP
     return Executor.ENGINE if request.action and "version" in request.action else Executor.CALLER
+
+
+def sentence(request: Any) -> str:
+    """What an approval of a proposal does, for people, said by the server from what it would do."""
+    action, asker = request.action, made_visible(request.requester.get_username())
+    if executor_of(request) == Executor.CALLER:
+        return f"{asker} may call {made_visible(action['call'])}, with exactly this input. Nothing starts here."
+    if "call" in action:
+        return f"{made_visible(action['call'])} is called once, in the name of {asker}, with exactly this input."
+    name = f"{made_visible(action['playbook'])} version {action['version']}"
+    return f"A run of {name} starts once, in the name of {asker}, with exactly this payload."
 
 
 def startable(request: Any) -> Version:

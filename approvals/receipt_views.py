@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.models import User
 from approvals import constraints, holding, proposals
+from approvals.choices import in_words
 from approvals.evidence import Value, values_of
 from approvals.models import ActionRequest, Receipt, ReceiptState
 from approvals.models.receipts import Executor, receipt_of
@@ -53,21 +54,9 @@ def parts_of(asked: ActionRequest, reader: User) -> dict[str, Any]:
     return {"proposal": proposal, "receipt": shown, "superseding": _superseding(asked)}
 
 
-def sentence_of(request: ActionRequest) -> str:
-    """What an approval of a proposal does, said by the server from what it would do."""
-    action = request.action or {}
-    asker = made_visible(request.requester.get_username())
-    if proposals.executor_of(request) == Executor.CALLER:
-        return f"{asker} may call {made_visible(action['call'])} once, with exactly this input. Nothing starts here."
-    if "call" in action:
-        return f"{made_visible(action['call'])} is called at once, in the name of {asker}, with exactly this input."
-    name = f"{made_visible(action['playbook'])} version {action['version']}"
-    return f"A run of {name} starts at once, in the name of {asker}, with exactly this payload."
-
-
 def _proposal(asked: ActionRequest) -> ProposalShown:
     action = asked.action or {}
-    return ProposalShown(sentence_of(asked), values_of(constraints.material(action)), _void(asked))
+    return ProposalShown(proposals.sentence(asked), values_of(constraints.material(action)), _void(asked))
 
 
 def _void(asked: ActionRequest) -> str:
@@ -87,19 +76,10 @@ def _receipt(receipt: Receipt, asked: ActionRequest, reader: User) -> ReceiptSho
         row=receipt,
         conditions=made_visible("; ".join(constraints.in_words(receipt.constraints))),
         may_undo=is_held and holding.may_undo(asked, reader),
-        time_left=in_words(left),
+        time_left=in_words(left.total_seconds()),
         run_id=receipt.spendings.values_list("run", flat=True).first(),
         way_left=holding.way_left(receipt) if receipt.state in (ReceiptState.READY, ReceiptState.SPENT) else "",
     )
-
-
-def in_words(left: timedelta) -> str:
-    """`9 min`, `40 s`, `2 h 5 min`."""
-    seconds = max(0, int(left.total_seconds()))
-    minutes, hours = seconds // 60, seconds // 3600
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes >= 2 else f"{seconds} s"
 
 
 def _superseding(asked: ActionRequest) -> dict[str, str] | None:

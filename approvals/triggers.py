@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was asked, answered and mailed stays; votes are only added; what is asked changes only with its revision."""
 
+from approvals import message_triggers
 from approvals.models import (
     OPEN_RECEIPTS,
     OPEN_REQUESTS,
@@ -11,7 +12,6 @@ from approvals.models import (
     Comment,
     Delegation,
     Draft,
-    Notification,
     Policy,
     PolicyVersion,
     Receipt,
@@ -28,14 +28,12 @@ from approvals.models import (
     Vote,
 )
 from audit.guards import append_only, arrows, frozen, no_delete, refuse, sql_words, starts_in
-from config.mail import MailState
 from playbooks.models import VersionState
 
 OPEN = sql_words(OPEN_REQUESTS)
 CLOSED = f'OLD."state" NOT IN ({OPEN})'
 SAME_REVISION = 'NEW."revision" <= OLD."revision"'
 SAME_TASK_OPEN = f'"task_id" = NEW."task_id" AND "state" IN ({OPEN})'
-SENT = f"OLD.\"state\" = '{MailState.SENT}'"
 
 ASKED = (
     "revision",
@@ -110,9 +108,7 @@ TRIGGERS = [
     frozen(Secret, "id", "request", "field", "given_by", "given_at", "expires_at", rule="identity"),
     frozen(Secret, "ciphertext", when=STILL_HELD, rule="sealed"),
     frozen(Secret, "key_id", "wrapped_key", "ciphertext", "ended_at", when=NOT_HELD, rule="destroyed"),
-    *no_delete(Notification),
-    frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
-    frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),
+    *message_triggers.TRIGGERS,
     *no_delete(Receipt, unique=[SAME_REQUEST_OPEN]),
     arrows(Receipt, at_once=[(ReceiptState.HELD, ReceiptState.READY, ReceiptState.SPENT)]),
     starts_in(Receipt, ReceiptState.HELD, ReceiptState.READY, ReceiptState.SPENT),
@@ -125,5 +121,5 @@ TRIGGERS = [
     frozen(SigningKey, "distrusted_at", when=DISTRUSTED, rule="distrusted"),
     *no_delete(ReceiptAlert),
     frozen(ReceiptAlert, "id", "receipt", "recipient", "purpose", rule="identity"),
-    frozen(ReceiptAlert, "state", "sent_at", when=SENT, rule="sent"),
+    frozen(ReceiptAlert, "state", "sent_at", when=message_triggers.SENT, rule="sent"),
 ]

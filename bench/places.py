@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import sys
@@ -43,6 +44,7 @@ def environment(url: str) -> dict[str, str]:
         **NO_LIMITS,
         "DATABASE_URL": url,
         "SECRET_KEY": os.environ.get("SECRET_KEY") or "only-for-benches-" + secrets.token_urlsafe(40),
+        "RECEIPT_SIGNING_KEY": base64.b64encode(b"only for benches: 32 bytes long.").decode(),
         "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
         "HMS_ACT_ACTIONS": "bench.actions",
         "HMS_ACT_VAR": str(var()),

@@ -27,7 +27,15 @@ PARTS = {
     "screening and approval": "the liaison approved",
 }
 # What the case itself is told, and a person at a terminal is not.
-NOT_A_PERSONS = {"DATABASE_URL", "SECRET_KEY", "ALLOWED_HOSTS", "EMAIL_URL", "DJANGO_SETTINGS_MODULE", "MAKEFLAGS"}
+NOT_A_PERSONS = {
+    "DATABASE_URL",
+    "SECRET_KEY",
+    "RECEIPT_SIGNING_KEY",
+    "ALLOWED_HOSTS",
+    "EMAIL_URL",
+    "DJANGO_SETTINGS_MODULE",
+    "MAKEFLAGS",
+}
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Standing rules", "fast_forward", "approvals.standingrule"),
             Entry("Connectors", "cable", "playbooks.connector"),
             Entry("Receipts", "verified", "approvals.receipt"),
+            Entry("Approval systems", "handshake", "approvals.externalsystem"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),
     ),
@@ -46,6 +47,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Incidents", "emergency_home", "runs.incident", badge=incidents.badge),
             Entry("Tasks", "checklist", "runs.task"),
             Entry("Effects", "bolt", "runs.effect"),
+            Entry("Messages", "outgoing_mail", "approvals.notification"),
+            Entry("Messages to systems", "outbox", "approvals.externalnotice"),
             Entry("Health", "monitor_heart", "runs.workerhost"),
             Entry("Housekeeping", "schedule", "django_q.schedule"),
         ),
@@ -57,6 +60,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Roles", "badge", "auth.group"),
             Entry("Delegations", "swap_horiz", "approvals.delegation"),
             Entry("API keys", "key", "accounts.apikey"),
+            Entry("How people are told", "notifications", "approvals.preference"),
         ),
     ),
 )
@@ -85,3 +89,8 @@ def _item(entry: Entry, request: HttpRequest) -> dict[str, Any]:
     if entry.badge and (badge := entry.badge(request.user)):
         item |= {"badge": badge, "badge_variant": "primary"}
     return item
+
+
+def account(request: HttpRequest) -> list[dict[str, Any]]:
+    """What everybody finds under their own name."""
+    return [{"title": "How you are told", "link": reverse("admin:approvals_preference_mine")}]

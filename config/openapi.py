@@ -85,6 +85,7 @@ PLACES: Mapping[str, Schema] = {
         "description": "The id of the playbook, or its number.",
     },
     "rule_set": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,60}$", "description": "The id of the rule set."},
+    "system": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,60}$", "description": "The name of the system."},
     "number": {"type": "integer", "minimum": 1, "maximum": 10**9 - 1, "description": "The number of the version."},
     "attachment_id": {
         "type": "integer",

@@ -366,6 +366,7 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}hms_act/icon.svg"}],
     "STYLES": [f"{STATIC_URL}hms_act/skin.css"],
     "SIDEBAR": {"navigation": "config.navigation.sidebar"},
+    "ACCOUNT": {"navigation": "config.navigation.account"},
     "DASHBOARD_CALLBACK": "config.dashboard.fill",
     "COLORS": {
         "primary": {
@@ -393,6 +394,17 @@ except Exception:
 if _mail_folder := vars().get("EMAIL_FILE_PATH"):
     EMAIL_FILE_PATH = "/" + _mail_folder.lstrip("/")  # the library drops the first slash
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = _text("MAIL_FROM", "HMS-ACT <act@localhost>")
+
+# Slack ----------------------------------------------------------------------------------------------------
+
+# Off unless both are given: the token of the app's bot, and the secret by which Slack signs what it sends.
+SLACK_TOKEN = _text("HMS_ACT_SLACK_TOKEN")
+SLACK_SIGNING_SECRET = _text("HMS_ACT_SLACK_SIGNING_SECRET")
+if bool(SLACK_TOKEN) != bool(SLACK_SIGNING_SECRET):
+    raise ImproperlyConfigured("HMS_ACT_SLACK_TOKEN and HMS_ACT_SLACK_SIGNING_SECRET: give both, or neither.")
+SLACK_API = _text("HMS_ACT_SLACK_API", "https://slack.com/api").rstrip("/")
+if urlsplit(SLACK_API).scheme not in {"http", "https"} or not urlsplit(SLACK_API).hostname:
+    raise ImproperlyConfigured(f"HMS_ACT_SLACK_API={SLACK_API!r}: give an address, as https://slack.com/api.")
 
 # The worker -----------------------------------------------------------------------------------------------
 

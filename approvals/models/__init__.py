@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and votes; policies and standing rules; messages; receipts; secrets; talk. One file for each subject."""
 
-from approvals.models.messages import Notification
+from approvals.models.messages import Broadcast, MailLink, Notification, Preference, Summary
+from approvals.models.outside import (
+    ExternalNotice,
+    ExternalSystem,
+    ExternalUser,
+    SeenMessage,
+    SlackAccount,
+    SlackCode,
+)
 from approvals.models.people import Calendar, Delegation
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
 from approvals.models.receipts import (
@@ -40,14 +48,20 @@ __all__ = [
     "ActionRequest",
     "Asked",
     "Attachment",
+    "Broadcast",
     "Calendar",
     "Comment",
     "Decided",
     "Delegation",
     "Draft",
+    "ExternalNotice",
+    "ExternalSystem",
+    "ExternalUser",
+    "MailLink",
     "Notification",
     "Policy",
     "PolicyVersion",
+    "Preference",
     "Receipt",
     "ReceiptAlert",
     "ReceiptState",
@@ -58,10 +72,14 @@ __all__ = [
     "RuleState",
     "Secret",
     "SecretState",
+    "SeenMessage",
     "Severity",
     "SigningKey",
+    "SlackAccount",
+    "SlackCode",
     "Spending",
     "StandingRule",
+    "Summary",
     "Vote",
     "new_request_id",
 ]

@@ -8,7 +8,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,6 +23,7 @@ from audit.models import Entry
 from config import clock
 from tests.approvals.asked import approved, proposed, state_of
 from tests.crash import actions as known_to_the_worker
+from tests.crash.house import until
 from tests.factories import reloaded
 from tests.people import agent, person
 
@@ -147,9 +147,7 @@ def test_a_worker_without_the_key_carries_out_what_was_approved(process_environm
         "HMS_ACT_VAR": str(var),
         "HMS_ACT_TEST_NOTE": str(tmp_path / "note"),
     }
-    until = receipt.not_before
-    while clock.now() < until:  # another process has the real time
-        time.sleep(0.05)
+    until(lambda: clock.now() >= receipt.not_before, "the end of the hold")
     subprocess.run([sys.executable, "manage.py", "tick"], cwd=django_settings.BASE_DIR, env=given, check=True)
 
     assert state_of(receipt) == "spent"

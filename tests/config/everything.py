@@ -11,6 +11,11 @@ import pytest
 from accounts.models import User
 from accounts.services import create_key
 from approvals import policies
+from approvals.external_services import Terms as SystemTerms
+from approvals.external_services import create_system, link_person
+from approvals.message_services import set_preferences
+from approvals.models import ActionRequest, ExternalNotice, Notification
+from approvals.routing import Wishes
 from approvals.standing import Proposal, propose_rule
 from config import clock
 from playbooks import services as playbooks
@@ -60,9 +65,25 @@ def everything(
     until = clock.now() + timedelta(days=9)
     terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)
     propose_rule(actor=administrator, proposal=terms)
+    _told(administrator, settings)
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     create_key(user_id=validator.pk, actor=administrator, name="the validator's")
     assert reloaded(request).is_open
     assert failed.pk
     assert draft.number == 2
+
+
+def _told(administrator: User, settings: Any) -> None:
+    """A person's wishes, an approval system with somebody in it, and a message of each kind."""
+    set_preferences(actor=administrator, wishes=Wishes(zone="Europe/Berlin"))
+    settings.CONNECTOR_SECRETS = frozenset({"env:CLEARANCE_SECRET"})
+    system = create_system(
+        actor=administrator, name="clearance", terms=SystemTerms("env:CLEARANCE_SECRET", "https://bank.example.org/t")
+    )
+    link_person(actor=administrator, system_id=system.pk, outside_id="4711", username=administrator.username)
+    request, at = ActionRequest.objects.earliest("created_at"), clock.now()
+    Notification.objects.get_or_create(
+        request=request, recipient=administrator, purpose="asked", defaults={"due_at": at, "told_at": at}
+    )
+    ExternalNotice.objects.create(system=system, request=request, purpose="asked", told_at=at, due_at=at)

@@ -22,8 +22,12 @@ from approvals.models import (
     ActionRequest,
     Calendar,
     Delegation,
+    ExternalNotice,
+    ExternalSystem,
+    Notification,
     Policy,
     PolicyVersion,
+    Preference,
     Receipt,
     SigningKey,
     StandingRule,
@@ -266,6 +270,12 @@ API = [
     row(rf"{_REQUEST}/unwrap\Z", Act("POST", ("agent",), {}), at=secret("/unwrap")),
     row(rf"{_REQUEST}/revoke-secret\Z", Act("POST", ("liaison",), {}), at=secret("/revoke-secret")),
     row(rf"{_REQUEST}/replace-secret\Z", Act("POST", ("liaison",), OTHER_SECRET), at=secret("/replace-secret")),
+    row("hitl/slack/interactive", public=True),
+    row(
+        r"^hitl/external/(?P<system>[A-Za-z0-9_-]{1,60})\Z",
+        at=lambda world: f"/hitl/external/{world.system.name}",
+        public=True,
+    ),
     row("api/schema", public=True),
     row("api/docs", public=True),
 ]
@@ -323,6 +333,17 @@ def own_key(world: World, caller: str) -> Mapping[str, Any]:
     return new_key_of(world.users.get(caller, world.user("disabled")))
 
 
+def answer_by_link(world: World, caller: str) -> Mapping[str, Any]:
+    """Whoever holds the link answers as its reader."""
+    asked = world.given_up_outside.request
+    return {"outcome": "PASS", "digest": asked.digest}
+
+
+def linked_person(world: World) -> str:
+    link = world.system.users.get()
+    return f"/admin/approvals/externalsystem/people/{link.pk}/end/"
+
+
 def decision(world: World, caller: str) -> Mapping[str, Any]:
     return {"outcome": "PASS", "revision": world.asked.revision, "digest": world.asked.digest}
 
@@ -358,6 +379,8 @@ def deciding(asked: str, act: str) -> Path:
     return lambda world: f"/admin/approvals/actionrequest/{getattr(world, asked).pk}/decide/{act}/"
 
 
+SYSTEM_TERMS = {"secret_ref": "env:CLEARANCE_SECRET", "title": "The office"}
+WISHES = {"zone": "America/New_York", "reach": "mail", "rhythm": "hourly", "summary_at": "09:00"}
 PASSWORDS = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
 DOCUMENT = {"text": json.dumps(FRESH)}
 TYPED_RULES = {"slug": "fresh", "title": "Fresh", "concern": "safety", "text": json.dumps(OTHER_RULES)}
@@ -388,6 +411,12 @@ PAGES = [
         "forms/<str:playbook>",
         Act("POST", EVERYBODY, lambda world, caller: {TICKET: Ticket.new("protest_permit").signed(), "name": "Ann"}),
         at="/forms/protest_permit",
+        public=True,
+    ),
+    row(
+        r"^forms/answer/(?P<token>[A-Za-z0-9_-]{43})\Z",
+        Act("POST", EVERYBODY, answer_by_link),
+        at=lambda world: world.answer_link,
         public=True,
     ),
     row("forms/thanks/<str:reference>", at="/forms/thanks/nobody:knows:this", public=True),
@@ -636,6 +665,37 @@ PAGES = [
         lambda world: world.delegation.pk,
         "revoke",
         Act("POST", ("liaison", *ADMINISTRATORS), WHY),
+    ),
+    *evidence(Notification, lambda world: world.given_up.pk),
+    act_on(Notification, lambda world: world.given_up.pk, "send-again", Act("POST", ADMINISTRATORS, {})),
+    *evidence(ExternalNotice, lambda world: world.given_up_outside.pk),
+    act_on(ExternalNotice, lambda world: world.given_up_outside.pk, "send-again", Act("POST", ADMINISTRATORS, {})),
+    *evidence(Preference, lambda world: world.user("liaison").pk),
+    row(
+        r"admin/approvals/preference/^([^/]+)/history/([^/]+)/$",
+        at=lambda world: page(
+            Preference, lambda world: world.user("liaison").pk, f"history/{Preference.history.latest().history_id}"
+        )(world),
+    ),
+    row("admin/approvals/preference/mine/", Act("POST", PEOPLE, WISHES)),
+    row("admin/approvals/preference/mine/slack/"),
+    *evidence(
+        ExternalSystem, lambda world: world.system.pk, Act("POST", ADMINISTRATORS, {**SYSTEM_TERMS, "name": "fresh"})
+    ),
+    history(ExternalSystem, lambda world: world.system.pk),
+    act_on(ExternalSystem, lambda world: world.system.pk, "terms", Act("POST", ADMINISTRATORS, SYSTEM_TERMS)),
+    act_on(
+        ExternalSystem,
+        lambda world: world.system.pk,
+        "link",
+        Act("POST", ADMINISTRATORS, {"outside_id": "4712", "username": "staff_member"}),
+    ),
+    act_on(ExternalSystem, lambda world: world.system.pk, "disable", Act("POST", ADMINISTRATORS, WHY)),
+    act_on(ExternalSystem, lambda world: world.disabled_system.pk, "enable", Act("POST", ADMINISTRATORS, WHY)),
+    row(
+        "admin/approvals/externalsystem/people/<int:pk>/end/",
+        Act("POST", ADMINISTRATORS, WHY),
+        at=linked_person,
     ),
     row("admin/^<app_label>/$", at="/admin/runs/"),
 ]

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 NOT_OURS = {
     "DATABASE_URL",
     "SECRET_KEY",
+    "RECEIPT_SIGNING_KEY",
     "ALLOWED_HOSTS",
     "SITE_ROOT",
     "EMAIL_URL",
