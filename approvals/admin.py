@@ -39,6 +39,10 @@ from approvals.models import ActionRequest
 from approvals.notify import link_to
 from approvals.receipt_admin import ReceiptAdmin as ReceiptAdmin  # registers itself, and the keys
 from approvals.receipt_views import undo_page
+from approvals.statistics_admin import RequestTallyAdmin as RequestTallyAdmin  # registers itself
+from approvals.template_admin import (
+    RequestTemplateAdmin as RequestTemplateAdmin,
+)  # registers itself, as does AgentLimitAdmin
 from approvals.views import decision_page
 from audit.shown import as_text, made_visible
 from config import clock
