@@ -7,7 +7,7 @@ from typing import Any
 
 import django_filters
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from accounts.calls import Call
 from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
-from approvals.models import ActionRequest, Decided, RequestState, RequestType, Severity
+from approvals.models import ActionRequest, Decided, Receipt, ReceiptState, RequestState, RequestType, Severity
 from approvals.secrets import secret_fields
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
@@ -139,6 +139,7 @@ class RequestOut(serializers.Serializer[Any]):
     run_id = serializers.IntegerField(allow_null=True)
     task_id = serializers.IntegerField(allow_null=True)
     supersedes = serializers.CharField(source="supersedes_id", allow_null=True)
+    held_until = serializers.DateTimeField(allow_null=True)  # an approval that can still be undone
 
     def get_priority(self, request: ActionRequest) -> str:
         return Priority(request.priority).name.lower()
@@ -211,7 +212,9 @@ class RequestPages(CursorPages):
 
 
 def _requests(request: Request) -> QuerySet[ActionRequest]:
-    return ActionRequest.objects.visible_to(request.user).select_related("requester", "decided_by", "assigned_to")
+    held = Receipt.objects.filter(request=OuterRef("pk"), state=ReceiptState.HELD).values("not_before")
+    seen = ActionRequest.objects.visible_to(request.user).annotate(held_until=Subquery(held[:1]))
+    return seen.select_related("requester", "decided_by", "assigned_to")
 
 
 def one_request(request: Request, request_id: str) -> ActionRequest:

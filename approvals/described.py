@@ -103,6 +103,7 @@ REQUEST: dict[str, Any] = {
     "run_id": None,
     "task_id": None,
     "supersedes": None,
+    "held_until": None,
 }
 FULFILL = {"response_data": {"cost_centre": "4711"}, "notes": "The budget has room.", "revision": 1}
 FULFILLED = {

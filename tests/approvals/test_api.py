@@ -62,6 +62,7 @@ REQUEST = OF_THE_FIELD | {
     "run_id",
     "task_id",
     "supersedes",
+    "held_until",
 }
 ASKED = {
     "request_type": "api_key",
