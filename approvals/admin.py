@@ -23,9 +23,11 @@ from unfold.decorators import action
 from unfold.views import ChangeList
 
 from accounts.models import User
-from approvals import (  # noqa: F401  register their pages
+from approvals import (  # noqa: F401  they register further pages
     columns,
+    external_admin,
     inbox,
+    message_admin,
     people_admin,
     people_views,
     policy_admin,
@@ -38,6 +40,10 @@ from approvals.models import ActionRequest, Vote
 from approvals.notify import link_to
 from approvals.receipt_admin import ReceiptAdmin as ReceiptAdmin  # registers itself, and the keys
 from approvals.receipt_views import undo_page
+from approvals.statistics_admin import RequestTallyAdmin as RequestTallyAdmin  # registers itself
+from approvals.template_admin import (
+    RequestTemplateAdmin as RequestTemplateAdmin,
+)  # registers itself, as does AgentLimitAdmin
 from approvals.views import decision_page
 from audit.shown import as_text, made_visible
 from config import clock

@@ -14,21 +14,25 @@ class ApprovalsConfig(AppConfig):
             calendar_services,
             claiming,
             clocks,
+            delivery,
+            events,
             holding,
-            notify,
+            letters,
             policy_document,
             receipt_alerts,
             secret_services,
+            seeds,
             services,
             signing,
             spending,
             standing,
             talk,
+            tallying,
             timers,
             triggers,
         )
         from approvals.models import ActionRequest, Draft, Receipt, Secret, StandingRule
-        from audit import visibility
+        from audit import feed, visibility
         from audit.triggers import declare
         from playbooks import policies
         from runs import due, performers
@@ -45,8 +49,11 @@ class ApprovalsConfig(AppConfig):
         )
         performers.register("human", human)
         policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
-        due.register_source("mail", notify.mails())
+        policy_document.register_section("notify", letters.flaws_of_notify)
+        for name, source in delivery.sources().items():
+            due.register_source(name, source)
         due.register_sweep(timers.look_at_requests, ActionRequest)
+        due.register_sweep(tallying.tally_closed, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
         due.register_sweep(secret_services.look_at_secrets, Secret)
         due.register_sweep(talk.look_at_drafts, Draft)
@@ -58,3 +65,5 @@ class ApprovalsConfig(AppConfig):
         declare(*triggers.TRIGGERS)
         post_migrate.connect(calendar_services.after_migrate, sender=self, dispatch_uid="approvals.calendars")
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))
+        post_migrate.connect(seeds.after_migrate, sender=self, dispatch_uid="approvals.seeds")
+        feed.describe("request", events.of_requests)

@@ -7,9 +7,9 @@ Assigning replaces whoever was assigned before; nobody loses the right to decide
 from __future__ import annotations
 
 from accounts.models import User
-from approvals import rights
+from approvals import notify, rights
 from approvals.claiming import CLAIM_FIELDS, claim_ttl
-from approvals.models import ActionRequest, Notification, RequestState
+from approvals.models import ActionRequest, RequestState
 from approvals.reading import locked, refuse_unless_open
 from audit import actions
 from audit.services import Line, act, record, transitioned
@@ -42,7 +42,7 @@ def take_over(*, request_id: str, actor: User, reason: str) -> tuple[ActionReque
     line = transitioned(request.take_over, given, actor=actor, at=at, note=reason, data=facts)
     request.save(update_fields=CLAIM_FIELDS)
     record([line])
-    Notification.objects.get_or_create(request=request, recipient=former, purpose="taken_over", defaults={"due_at": at})
+    notify.tell(None, request, "taken_over", [former.pk], at)
     return request, token
 
 
@@ -69,9 +69,7 @@ def assign_request(*, request_id: str, actor: User, to: str, reason: str = "") -
     action = actions.REQUEST_ASSIGNED if before is None else actions.REQUEST_REASSIGNED
     record([Line(action, request.audit_subject(), actor, at, note=reason, data=facts)])
     if person is not None:
-        Notification.objects.get_or_create(
-            request=request, recipient=person, purpose="assigned", defaults={"due_at": at}
-        )
+        notify.tell(None, request, "assigned", [person.pk], at)
     return request
 
 

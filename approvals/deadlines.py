@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import User
-from approvals import people, times
+from approvals import notify, people, times
 from approvals.claiming import CLAIM_FIELDS
 from approvals.models import (
     DECIDABLE_REQUESTS,
@@ -21,7 +21,6 @@ from approvals.models import (
     ActionRequest,
     Asked,
     Decided,
-    Notification,
     RequestState,
 )
 from approvals.outcomes import Answer, Decision
@@ -90,9 +89,7 @@ def _climb(batch: Batch, request: ActionRequest, table: Timetable, at: datetime)
 
 def _remind(batch: Batch, request: ActionRequest, number: int, at: datetime) -> Line:
     told = waited_for(request)
-    batch.insert(
-        *(Notification(request=request, recipient_id=pk, purpose=f"reminder {number}", due_at=at) for pk in told)
-    )
+    notify.tell(batch, request, "reminder", told, at)
     facts = {"notified": len(told), "number": number}
     return Line(actions.REQUEST_REMINDED, request.audit_subject(), SYSTEM, at, data=facts)
 
@@ -114,7 +111,7 @@ def _add_people(batch: Batch, request: ActionRequest, rung: Rung, at: datetime) 
     added = [person for person in wanted if person.pk not in asked]
     why = "escalated" if rung.do is Do.ESCALATE else "fallback"
     batch.insert(*(Asked(request=request, user=person, why=why, asked_at=at) for person in added))
-    batch.insert(*(Notification(request=request, recipient=person, purpose="escalated", due_at=at) for person in added))
+    notify.tell(batch, request, "escalated", [person.pk for person in added], at)
     facts = {"named": list(rung.add), "added": [person.get_username() for person in added], "why": why}
     result = "SUCCESS" if wanted else "FAIL"  # nobody active bears these names
     return Line(actions.REQUEST_ESCALATED, request.audit_subject(), SYSTEM, at, result=result, data=facts)
@@ -155,6 +152,7 @@ def _expire(batch: Batch, request: ActionRequest, at: datetime, wanted: str) -> 
     facts = {"reason": TIMEOUT, "policy": wanted}
     line = transitioned(request.expire, actor=SYSTEM, at=at, result="FAIL", note=TIMEOUT, data=facts)
     batch.update(request, *DECISION_FIELDS, state=line.from_state, revision=request.revision)
+    notify.tell(batch, request, notify.CLOSED, None, at)
     if request.task is None:
         return [line]
     return [line, *time_out_question(batch=batch, task=request.task, at=at, request_id=request.id)]

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from accounts.models import User
-from approvals import rights
-from approvals.models import ActionRequest, Delegation, Notification, RequestType, Severity
+from approvals import notify, rights
+from approvals.models import ActionRequest, Delegation, RequestType, Severity
 from approvals.reading import locked, refuse_unless_open
 from audit import actions
 from audit.services import Line, act, record
@@ -36,7 +36,7 @@ class Scope:
 EVERYTHING = Scope()
 
 
-@act(actions.DELEGATION_DENIED)
+@act(actions.DELEGATION_CHANGE_DENIED)
 def delegate_request(
     *, request_id: str, actor: User, to: str, until: datetime | None = None, reason: str = ""
 ) -> Delegation:
@@ -53,13 +53,11 @@ def delegate_request(
     ends_at = until or at + timedelta(seconds=settings.DELEGATION_SECONDS)
     given = Delegation(giver=actor, delegate=delegate, request=request, starts_at=at, ends_at=ends_at, reason=reason)
     _make(given, actor=actor, at=at)
-    Notification.objects.get_or_create(
-        request=request, recipient=delegate, purpose="delegated", defaults={"due_at": at}
-    )
+    notify.tell(None, request, "delegated", [delegate.pk], at)
     return given
 
 
-@act(actions.DELEGATION_DENIED)
+@act(actions.DELEGATION_CHANGE_DENIED)
 def delegate_for_a_time(
     *,
     actor: User,
@@ -94,7 +92,7 @@ def delegate_for_a_time(
     return _make(given, actor=actor, at=at)
 
 
-@act(actions.DELEGATION_DENIED)
+@act(actions.DELEGATION_CHANGE_DENIED)
 def revoke_delegation(*, delegation_id: int, actor: User, reason: str = "") -> Delegation:
     """End it now: also a vote that is being thought about counts no more. Raises NotFound, Forbidden, WrongState."""
     seen = Delegation.objects.visible_to(actor).select_for_update(of=("self",))

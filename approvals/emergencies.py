@@ -6,8 +6,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from approvals import asking
-from approvals.models import ActionRequest, Notification, RequestType, Severity
+from approvals import asking, notify
+from approvals.models import ActionRequest, RequestType, Severity
 from approvals.policy import Policy
 from audit import actions
 from audit.services import Line
@@ -36,7 +36,7 @@ def review_afterwards(
         next_check_at=at + LOOK_AGAIN,
     )
     told = [one["id"] for one in request.eligible if one["id"] != by.pk]
-    batch.insert(*(Notification(request=request, recipient_id=pk, purpose="glass_broken", due_at=at) for pk in told))
+    notify.tell(batch, request, notify.GLASS_BROKEN, told, at)
     facts = {"outcome": outcome, "review": review.id, "notified": len(told)}
     loud = Line(actions.REQUEST_GLASS_BROKEN, request.audit_subject(), by, at, note=reason, data=facts)
     return [loud, *asking.ask(batch, review, actor=by, at=at)]

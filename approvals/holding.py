@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import User
-from approvals import clocks, rights
+from approvals import clocks, notify, rights
 from approvals.binding import what_is_asked
-from approvals.models import ActionRequest, Asked, Notification, Receipt, ReceiptState, Vote
+from approvals.models import ActionRequest, Asked, Receipt, ReceiptState, Vote
 from approvals.models.receipts import Executor, receipt_of
 from approvals.outcomes import Answer, Decision
 from approvals.proposals import ProposalVoid
@@ -35,7 +35,7 @@ from runs.models import LOOK_AGAIN, Task
 BATCH = 100
 ASKED_AGAIN = (
     "task", "run", "workflow_id", "requester", "role", "request_type", "title", "description", "severity", "priority",
-    "asked", "action", "required_fields", "form", "options", "policy", "eligible",
+    "asked", "action", "required_fields", "form", "options", "policy", "eligible", "template",
 )  # fmt: skip
 
 
@@ -89,7 +89,8 @@ def _ask_again(request: ActionRequest, *, actor: User, at: datetime, batch: Batc
     batch.insert(again)
     asked = request.asked_people.values_list("user", "why")
     batch.insert(*(Asked(request=again, user_id=user, why=why, asked_at=at) for user, why in asked))
-    batch.insert(*(Notification(request=again, recipient_id=pk, purpose="asked", due_at=at) for pk in people))
+    notify.tell(batch, request, notify.CLOSED, None, at)
+    notify.tell(batch, again, notify.ASKED, people, at)
     if request.task is not None and request.task.kind not in ANSWERED_KINDS:
         request.task.approval = {**(request.task.approval or {}), "request": again.id}
         batch.update(request.task, "approval", state=request.task.state)

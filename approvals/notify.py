@@ -1,44 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the mails about requests say. They carry no case data, only a link."""
+"""Telling people: every act that somebody should hear of adds its due rows here, in its own transaction.
+
+What is written is who and what; by which channel and when is found out by the worker, as each person wishes it
+(`approvals/routing.py`), so that an act reads nothing for it.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
-from django.conf import settings
-from django.template.loader import render_to_string
 from django.urls import reverse
 
-from approvals.models import ActionRequest, Notification
-from config import mail
-from runs import due
+from approvals.models import ActionRequest, Broadcast, Notification
+from approvals.models.messages import ASKED, CLOSED, DECIDED, ENDINGS, GLASS_BROKEN
+from config.batch import Batch
 
-ASKED = "asked"
-
-
-def mails() -> due.Source:
-    return due.mail_source(Notification, partial(mail.send, Notification, asked))
+REVISED = "revised"
+CONCERNS_OTHERS = (ASKED, REVISED, *ENDINGS)
+"""What is told to others than the people named: to approval systems, and an ending to whoever was told before."""
 
 
-def asked(notification: Notification) -> tuple[str, str]:
-    request = notification.request
-    who = notification.recipient
-    text = render_to_string(
-        "approvals/asked.txt",
-        {
-            "who": who.get_full_name() or who.get_username(),
-            "title": request.title,
-            "playbook": str(request.run.version.playbook) if request.run else "",
-            "run": request.run_id,
-            "requester": request.requester.get_full_name() or request.requester.get_username(),
-            "severity": request.get_severity_display(),
-            "due": request.due_at,
-            "role": request.role,
-            "link": settings.SITE_ROOT + link_to(request),
-        },
-    )
-    return f"[{request.get_severity_display()}] To decide: {request.title}", text
+def tell(batch: Batch | None, request: ActionRequest, purpose: str, people: Sequence[int] | None, at: datetime) -> None:
+    """Add the due rows of this news to what the act writes; without a batch, in its transaction.
+
+    `people` are user ids; None for the endings, `decided` and `closed`, which go to whoever was told before.
+    """
+    rows: list[Any] = [
+        Notification(request=request, recipient_id=pk, purpose=purpose, due_at=at, told_at=at)
+        for pk in dict.fromkeys(people or ())
+    ]
+    if purpose in CONCERNS_OTHERS:
+        news = Broadcast(request=request, revision=request.revision, purpose=purpose, due_at=at, told_at=at)
+        rows.append(news)
+    if batch is not None:
+        batch.insert(*rows)
+        return
+    for row in rows:
+        row.save(force_insert=True)
 
 
 def link_to(request: ActionRequest) -> str:
     return reverse("admin:approvals_actionrequest_decide", args=[request.pk])
+
+
+__all__ = ["ASKED", "CLOSED", "DECIDED", "GLASS_BROKEN", "REVISED", "link_to", "tell"]

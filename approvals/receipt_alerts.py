@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 from approvals.models import ReceiptAlert
 from approvals.notify import link_to
 from config import mail
+from config.mail import Letter
 from runs import due
 
 SAID = {
@@ -26,7 +27,7 @@ def mails() -> due.Source:
     return due.mail_source(ReceiptAlert, partial(mail.send, ReceiptAlert, refused))
 
 
-def refused(alert: ReceiptAlert) -> tuple[str, str]:
+def refused(alert: ReceiptAlert) -> Letter:
     request, who = alert.receipt.request, alert.recipient
     text = render_to_string(
         "approvals/receipt_alert.txt",
@@ -38,4 +39,4 @@ def refused(alert: ReceiptAlert) -> tuple[str, str]:
             "link": settings.SITE_ROOT + link_to(request),
         },
     )
-    return f"Refused: {SAID[alert.purpose]}", text
+    return Letter(f"Refused: {SAID[alert.purpose]}", text)

@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import User
-from approvals import policy, policy_document, proposals, rights
+from approvals import notify, policy, policy_document, proposals, rights
 from approvals.binding import what_is_asked
 from approvals.changes import changes_between, only_narrows
 from approvals.claiming import CLAIM_FIELDS
-from approvals.models import OPEN_REQUESTS, ActionRequest, Notification, RequestState, Revision
+from approvals.models import OPEN_REQUESTS, ActionRequest, RequestState, Revision
 from approvals.reading import locked, refuse_unless_current, refuse_unless_open
 from audit import actions
 from audit.canonical import digest
@@ -58,7 +58,7 @@ def revise_request(
     line, made = revised(request, wanted, by=actor, reason=reason, at=at, rules=rules)
     made.save()
     request.save(update_fields=[*CLAIM_FIELDS, *EDITABLE, *MOVED, "revision", "policy", "digest"])
-    _tell(request, f"revised {made.number}", [one["id"] for one in request.eligible], at=at)
+    notify.tell(None, request, notify.REVISED, [one["id"] for one in request.eligible], at)
     record([line])
     return request
 
@@ -215,11 +215,6 @@ def _talked(request: ActionRequest, line: Line, kind: str, actor: User, text: st
     request.save(update_fields=[*CLAIM_FIELDS, *MOVED])
     asks_requester = kind != "answer"
     people = [request.requester_id] if asks_requester else [one["id"] for one in request.eligible]
-    _tell(request, f"{tell} {len(request.exchange)}", people, at=line.at)
+    notify.tell(None, request, tell, people, line.at)
     record([line])
     return request
-
-
-def _tell(request: ActionRequest, purpose: str, people: list[int], *, at: datetime) -> None:
-    rows = [Notification(request=request, recipient_id=pk, purpose=purpose, due_at=at) for pk in people]
-    Notification.objects.bulk_create(rows, ignore_conflicts=True)

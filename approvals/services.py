@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import User
-from approvals import policy, receipts, rights, signing, standing
+from approvals import notify, policy, receipts, rights, signing, standing
 from approvals.answers import answer_problems
 from approvals.claiming import CLAIM_FIELDS, refuse_lost_claim
 from approvals.emergencies import review_afterwards
@@ -130,6 +130,7 @@ def conclude(batch: Batch, request: ActionRequest, decision: Decision) -> list[L
         line = replace(line, data={**line.data, **receipts.facts_of(receipt)})
     is_held = receipt is not None and receipt.state == ReceiptState.HELD
     lines = [line] if is_held else [line, *receipts.carry_out(receipt, request, decision, batch=batch)]
+    notify.tell(batch, request, notify.DECIDED, None, decision.at)
     batch.update(request, *DECISION_FIELDS, state=line.from_state, revision=request.revision)
     return lines
 
@@ -207,6 +208,7 @@ def _reconcile(batch: Batch, request: ActionRequest, rules: policy.Policy, *, at
         batch.insert(first_revision(request))
     line, revision = revised(request, {}, by=None, reason=reason, at=at, rules=opened)
     batch.insert(revision)
+    notify.tell(batch, request, notify.REVISED, [one["id"] for one in request.eligible], at)
     return [diverged, line]
 
 
@@ -275,6 +277,7 @@ def close_requests(tasks: Sequence[Task], at: datetime, expired: bool) -> list[L
     for request in rows.select_related("task").order_by("id"):
         lines.append(transitioned(request.expire if expired else request.become_not_required, actor=SYSTEM, at=at))
         request.save(update_fields=CLAIM_FIELDS)
+        notify.tell(None, request, notify.CLOSED, None, at)
     return [*lines, *revoke_of_ended(tasks, at)]
 
 

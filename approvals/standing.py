@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from accounts.models import User
-from approvals.models import ActionRequest, Notification, RuleState, Severity, StandingRule
+from approvals import notify
+from approvals.models import ActionRequest, RuleState, Severity, StandingRule
 from approvals.policies import MANAGE
 from approvals.policy import SEVERITIES
 from audit import actions
@@ -118,10 +119,7 @@ def leave_to_people(request: ActionRequest, at: datetime) -> None:
     request.standing_rule = None
     request.look_again(at)
     request.save(update_fields=["standing_rule", "next_check_at"])
-    told = [
-        Notification(request=request, recipient_id=one["id"], purpose="asked", due_at=at) for one in request.eligible
-    ]
-    Notification.objects.bulk_create(told)
+    notify.tell(None, request, notify.ASKED, [one["id"] for one in request.eligible], at)
 
 
 def expire_rules(now: datetime) -> int:

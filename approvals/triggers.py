@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was asked, answered and mailed stays; votes are only added; what is asked changes only with its revision."""
 
+from approvals import message_triggers
 from approvals.models import (
     OPEN_RECEIPTS,
     OPEN_REQUESTS,
     ActionRequest,
+    AgentLimit,
     Asked,
     Attachment,
     Calendar,
     Comment,
     Delegation,
     Draft,
-    Notification,
     Policy,
     PolicyVersion,
     Receipt,
     ReceiptAlert,
     ReceiptState,
     RequestState,
+    RequestTemplate,
     Revision,
     RuleState,
     Secret,
@@ -28,14 +30,16 @@ from approvals.models import (
     Vote,
 )
 from audit.guards import append_only, arrows, frozen, no_delete, refuse, sql_words, starts_in
-from config.mail import MailState
 from playbooks.models import VersionState
 
 OPEN = sql_words(OPEN_REQUESTS)
 CLOSED = f'OLD."state" NOT IN ({OPEN})'
 SAME_REVISION = 'NEW."revision" <= OLD."revision"'
 SAME_TASK_OPEN = f'"task_id" = NEW."task_id" AND "state" IN ({OPEN})'
-SENT = f"OLD.\"state\" = '{MailState.SENT}'"
+SAME_QUESTION_OPEN = (
+    '"requester_id" = NEW."requester_id" AND "question_digest" = NEW."question_digest" '
+    f'AND NEW."question_digest" <> \'\' AND "state" IN ({OPEN})'
+)
 
 ASKED = (
     "revision",
@@ -53,6 +57,7 @@ ANSWER = (
     "outcome", "decided_by", "decided_how", "decided_at", "response_data", "notes", "rejection_reason", "reason_code",
     "constraints", "claimed_decider",
 )  # fmt: skip
+COUNTED = ("role", "priority", "first_viewed_at", "first_claimed_at", "due_at")  # by the statistics, once
 SETTLED = f"OLD.\"state\" <> '{VersionState.DRAFT}'"
 TERMS = (
     "title", "reason", "role", "request_type", "agent", "playbook", "step", "max_severity", "when", "max_uses",
@@ -76,13 +81,14 @@ OVER = f'OLD."state" NOT IN ({OPEN_ONES})'
 DISTRUSTED = 'OLD."distrusted_at" IS NOT NULL'
 
 TRIGGERS = [
-    *no_delete(ActionRequest, unique=[SAME_TASK_OPEN]),
+    *no_delete(ActionRequest, unique=[SAME_TASK_OPEN, SAME_QUESTION_OPEN]),
     arrows(ActionRequest),
     starts_in(ActionRequest, RequestState.PENDING),
     frozen(ActionRequest, "id", "task", "run", "requester", "request_type", "created_at", rule="identity"),
     frozen(ActionRequest, *ASKED, "severity", when=SAME_REVISION, rule="asked"),
     frozen(ActionRequest, *ASKED, *ANSWER, when=CLOSED, rule="closed"),
-    frozen(ActionRequest, "eligible", "supersedes", rule="made_with"),
+    frozen(ActionRequest, *COUNTED, when=CLOSED, rule="counted"),
+    frozen(ActionRequest, "eligible", "supersedes", "template", "question_digest", rule="made_with"),
     *append_only(Vote),
     *append_only(Revision),
     *append_only(Asked),
@@ -101,6 +107,10 @@ TRIGGERS = [
     arrows(StandingRule),
     starts_in(StandingRule, RuleState.PROPOSED),
     frozen(StandingRule, *TERMS, rule="terms"),
+    *no_delete(RequestTemplate),
+    frozen(RequestTemplate, "name", "created_at", rule="identity"),
+    *no_delete(AgentLimit),
+    frozen(AgentLimit, "user", rule="identity"),
     *append_only(Comment),
     *append_only(Attachment),
     frozen(Draft, "id", "request", "person", rule="identity"),
@@ -110,9 +120,7 @@ TRIGGERS = [
     frozen(Secret, "id", "request", "field", "given_by", "given_at", "expires_at", rule="identity"),
     frozen(Secret, "ciphertext", when=STILL_HELD, rule="sealed"),
     frozen(Secret, "key_id", "wrapped_key", "ciphertext", "ended_at", when=NOT_HELD, rule="destroyed"),
-    *no_delete(Notification),
-    frozen(Notification, "id", "request", "recipient", "purpose", rule="identity"),
-    frozen(Notification, "state", "sent_at", when=SENT, rule="sent"),
+    *message_triggers.TRIGGERS,
     *no_delete(Receipt, unique=[SAME_REQUEST_OPEN]),
     arrows(Receipt, at_once=[(ReceiptState.HELD, ReceiptState.READY, ReceiptState.SPENT)]),
     starts_in(Receipt, ReceiptState.HELD, ReceiptState.READY, ReceiptState.SPENT),
@@ -125,5 +133,5 @@ TRIGGERS = [
     frozen(SigningKey, "distrusted_at", when=DISTRUSTED, rule="distrusted"),
     *no_delete(ReceiptAlert),
     frozen(ReceiptAlert, "id", "receipt", "recipient", "purpose", rule="identity"),
-    frozen(ReceiptAlert, "state", "sent_at", when=SENT, rule="sent"),
+    frozen(ReceiptAlert, "state", "sent_at", when=message_triggers.SENT, rule="sent"),
 ]

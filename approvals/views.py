@@ -35,6 +35,7 @@ from approvals.request_pages import more_for
 from approvals.rights import bar_for, needs_password, rules_of, votes_counted
 from approvals.services import decide
 from approvals.talk import draft_of
+from approvals.told import told_context
 from audit.shown import made_visible
 from config.api import problem
 from config.errors import AlreadyDecided, LeaseLost, Refused, StaleRevision
@@ -373,6 +374,7 @@ def _page(
         "inbox_badge": inbox.badge(actor),
         "draft": draft,
         **around(request, asked, actor),
+        **told_context(asked),
     }
     return render(request, "approvals/decide.html", context, status=status)
 

@@ -35,8 +35,10 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Rules", "gavel", "playbooks.ruleset"),
             Entry("Policies", "how_to_vote", "approvals.policy"),
             Entry("Standing rules", "fast_forward", "approvals.standingrule"),
+            Entry("Templates", "article", "approvals.requesttemplate"),
             Entry("Connectors", "cable", "playbooks.connector"),
             Entry("Receipts", "verified", "approvals.receipt"),
+            Entry("Approval systems", "handshake", "approvals.externalsystem"),
             Entry("Action log", "receipt_long", "audit.entry"),
         ),
     ),
@@ -44,8 +46,11 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Operations",
         (
             Entry("Incidents", "emergency_home", "runs.incident", badge=incidents.badge),
+            Entry("Statistics", "bar_chart", "approvals.requesttally"),
             Entry("Tasks", "checklist", "runs.task"),
             Entry("Effects", "bolt", "runs.effect"),
+            Entry("Messages", "outgoing_mail", "approvals.notification"),
+            Entry("Messages to systems", "outbox", "approvals.externalnotice"),
             Entry("Health", "monitor_heart", "runs.workerhost"),
             Entry("Housekeeping", "schedule", "django_q.schedule"),
         ),
@@ -57,6 +62,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Roles", "badge", "auth.group"),
             Entry("Delegations", "swap_horiz", "approvals.delegation"),
             Entry("API keys", "key", "accounts.apikey"),
+            Entry("Limits", "speed", "approvals.agentlimit"),
+            Entry("How people are told", "notifications", "approvals.preference"),
         ),
     ),
 )
@@ -85,3 +92,8 @@ def _item(entry: Entry, request: HttpRequest) -> dict[str, Any]:
     if entry.badge and (badge := entry.badge(request.user)):
         item |= {"badge": badge, "badge_variant": "primary"}
     return item
+
+
+def account(request: HttpRequest) -> list[dict[str, Any]]:
+    """What everybody finds under their own name."""
+    return [{"title": "How you are told", "link": reverse("admin:approvals_preference_mine")}]

@@ -366,6 +366,7 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}hms_act/icon.svg"}],
     "STYLES": [f"{STATIC_URL}hms_act/skin.css"],
     "SIDEBAR": {"navigation": "config.navigation.sidebar"},
+    "ACCOUNT": {"navigation": "config.navigation.account"},
     "DASHBOARD_CALLBACK": "config.dashboard.fill",
     "COLORS": {
         "primary": {
@@ -394,6 +395,17 @@ if _mail_folder := vars().get("EMAIL_FILE_PATH"):
     EMAIL_FILE_PATH = "/" + _mail_folder.lstrip("/")  # the library drops the first slash
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = _text("MAIL_FROM", "HMS-ACT <act@localhost>")
 
+# Slack ----------------------------------------------------------------------------------------------------
+
+# Off unless both are given: the token of the app's bot, and the secret by which Slack signs what it sends.
+SLACK_TOKEN = _text("HMS_ACT_SLACK_TOKEN")
+SLACK_SIGNING_SECRET = _text("HMS_ACT_SLACK_SIGNING_SECRET")
+if bool(SLACK_TOKEN) != bool(SLACK_SIGNING_SECRET):
+    raise ImproperlyConfigured("HMS_ACT_SLACK_TOKEN and HMS_ACT_SLACK_SIGNING_SECRET: give both, or neither.")
+SLACK_API = _text("HMS_ACT_SLACK_API", "https://slack.com/api").rstrip("/")
+if urlsplit(SLACK_API).scheme not in {"http", "https"} or not urlsplit(SLACK_API).hostname:
+    raise ImproperlyConfigured(f"HMS_ACT_SLACK_API={SLACK_API!r}: give an address, as https://slack.com/api.")
+
 # The worker -----------------------------------------------------------------------------------------------
 
 WORKERS = _number("HMS_ACT_WORKERS", 2, low=1, high=2 if EMBEDDED else 64)
@@ -420,6 +432,10 @@ Q_CLUSTER = {
 AGENT_LEASE_SECONDS = _number("HMS_ACT_AGENT_LEASE", 60, low=5, high=24 * 3600)
 HUMAN_LEASE_SECONDS = _number("HMS_ACT_HUMAN_LEASE", 8 * 3600, low=60, high=7 * 24 * 3600)  # over the API
 REVIEW_ROLE = _text("HMS_ACT_REVIEW_ROLE", "human:reviewer")  # who answers requests that name no role
+# Of one agent or program, outside of any step; 0 is no limit. The admin sets others for single ones.
+OPEN_REQUESTS_LIMIT = _number("HMS_ACT_OPEN_REQUESTS", 500, low=0, high=1_000_000)
+REQUESTS_PER_HOUR = _number("HMS_ACT_REQUESTS_PER_HOUR", 2000, low=0, high=10_000_000)
+PERSON_STATISTICS_MINIMUM = _number("HMS_ACT_PERSON_STATISTICS_MINIMUM", 20, low=5, high=100_000)  # decisions
 CLAIM_CAP_SECONDS = _number("HMS_ACT_CLAIM_CAP", 3 * 24 * 3600, low=3600, high=31 * 24 * 3600)  # renewals end here
 DELEGATION_SECONDS = 14 * 24 * 3600  # of one request, where no end is named
 EXTENSION_CAP_SECONDS = _number("HMS_ACT_EXTENSION_CAP", 7 * 24 * 3600, low=0, high=366 * 24 * 3600)

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connection, models
 
 from config import clock
-from config.mail import DueMail, due_mails
+from config.mail import DueRow, due_mails
 from config.prepared import moment, rows_of, with_constants
 
 log = logging.getLogger(__name__)
@@ -149,5 +149,5 @@ def _make() -> tuple[str, Sequence[Any]]:
 # Mails ----------------------------------------------------------------------------------------------------
 
 
-def mail_source(kind: type[DueMail], perform: Callable[[int], None]) -> Source:
+def mail_source(kind: type[DueRow], perform: Callable[[int], None]) -> Source:
     return Source(waiting=lambda: due_mails(kind, DUE_NOW), since="due_at", perform=perform)

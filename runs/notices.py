@@ -7,12 +7,13 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import reverse
 
+from config.mail import Letter
 from runs.models import Notice
 
 STALLED = "stalled"
 
 
-def stalled(notice: Notice) -> tuple[str, str]:
+def stalled(notice: Notice) -> Letter:
     task, run, who = notice.task, notice.run, notice.recipient
     assert task is not None, "it is a task that stalls"
     version = run.version
@@ -31,4 +32,4 @@ def stalled(notice: Notice) -> tuple[str, str]:
             "link": settings.SITE_ROOT + reverse("admin:runs_run_change", args=[run.pk]),
         },
     )
-    return f"[Stalled] {version.playbook}, run {run.pk}: {task.step}", text
+    return Letter(f"[Stalled] {version.playbook}, run {run.pk}: {task.step}", text)

@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and votes; policies and standing rules; messages; receipts; secrets; talk. One file for each subject."""
 
-from approvals.models.messages import Notification
+from approvals.models.messages import Broadcast, MailLink, Notification, Preference, Summary
+from approvals.models.outside import (
+    ExternalNotice,
+    ExternalSystem,
+    ExternalUser,
+    SeenMessage,
+    SlackAccount,
+    SlackCode,
+)
 from approvals.models.people import Calendar, Delegation
 from approvals.models.policies import Policy, PolicyVersion, RuleState, StandingRule
 from approvals.models.receipts import (
@@ -30,6 +38,8 @@ from approvals.models.requests import (
 )
 from approvals.models.secrets import Secret, SecretState
 from approvals.models.talk import Attachment, Comment, Draft
+from approvals.models.tallies import RequestTally
+from approvals.models.templates import AgentLimit, RequestTemplate
 
 __all__ = [
     "DECIDABLE_REQUESTS",
@@ -38,30 +48,43 @@ __all__ = [
     "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
+    "AgentLimit",
     "Asked",
     "Attachment",
+    "Broadcast",
     "Calendar",
     "Comment",
     "Decided",
     "Delegation",
     "Draft",
+    "ExternalNotice",
+    "ExternalSystem",
+    "ExternalUser",
+    "MailLink",
     "Notification",
     "Policy",
     "PolicyVersion",
+    "Preference",
     "Receipt",
     "ReceiptAlert",
     "ReceiptState",
     "RequestQuerySet",
     "RequestState",
+    "RequestTally",
+    "RequestTemplate",
     "RequestType",
     "Revision",
     "RuleState",
     "Secret",
     "SecretState",
+    "SeenMessage",
     "Severity",
     "SigningKey",
+    "SlackAccount",
+    "SlackCode",
     "Spending",
     "StandingRule",
+    "Summary",
     "Vote",
     "new_request_id",
 ]

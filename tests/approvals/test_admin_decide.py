@@ -20,7 +20,9 @@ from tests.people import BACKEND, person
 
 pytestmark = pytest.mark.django_db
 
-QUERIES = 14  # session, user, request, roles, person, members, run, tasks, log, badge, draft, comments, attachments
+QUERIES = 16
+"""Session, user, request, roles, person, members, run, tasks, who was told (2), log, badge, draft, comments,
+attachments: however much happened."""
 
 FEE = steps(
     {"id": "AI-Screen", "role": "agent:validator", "call": "ai_validator.check_form"},

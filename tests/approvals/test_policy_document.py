@@ -25,7 +25,7 @@ constraints: [ceiling, uses]
 break_glass: {role: "human:duty", review_role: "human:audit", review_within: 2h}
 edits: {allowed: true, narrowing: {input.amount: down}}
 time: {due: 1d}
-notify: {digest: true}
+notify: {show: [amount]}
 """
 
 
@@ -45,7 +45,7 @@ def test_everything_that_is_written_is_kept():
     assert (policy.hold_seconds, policy.blind, policy.constraints) == (600, True, ("ceiling", "uses"))
     assert policy.break_glass == BreakGlass("human:duty", "human:audit", 7200)
     assert policy.edits == Edits(True, {"input.amount": "down"})
-    assert (policy.time, policy.notify) == ({"due": "1d"}, {"digest": True})
+    assert (policy.time, policy.notify) == ({"due": "1d"}, {"show": ["amount"]})
 
 
 @pytest.mark.parametrize("text", [FULL, "required_approvals: 2", "{}", "forbid_self_approval: false"])

@@ -76,7 +76,7 @@ def test_a_line_break_in_a_title_does_not_reach_a_mails_header(validator, liaiso
     jobs.tick()
 
     (message,) = mail.outbox
-    assert message.subject == "[Medium] To decide: Key Bcc: all@example.org"
+    assert message.subject == "[Medium] Decide: Key Bcc: all@example.org"
     assert message.recipients() == [liaison.email]
 
 

@@ -9,11 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.test import Client
+import pytest
+from django.test import Client, override_settings
 
 from approvals.claiming import claim_request
-from approvals.models import ActionRequest
+from approvals.models import ActionRequest, ExternalSystem, ExternalUser
+from config import clock
 from config.errors import Refused
+from tests.approvals.outside import (
+    SIGNING,
+    SLACK_SECRET,
+    SLACK_TOKEN,
+    click_of,
+    clicked,
+    decision_of,
+    linked,
+    sent_in,
+    value_of,
+)
 from tests.approvals.pages import page_of
 from tests.people import BACKEND, Api, key_of
 
@@ -65,6 +78,36 @@ def by_task(who: Any, request: ActionRequest) -> Decide:
     return decide
 
 
+def by_system_outside(who: Any, request: ActionRequest) -> Decide:
+    """`POST /hitl/external/{system}`, of an approval system in which this person is linked."""
+    at = clock.now()
+    reference = "env:CLEARANCE_SECRET"
+    system = ExternalSystem.objects.create(name="clearance", secret_ref=reference, created_at=at, changed_at=at)
+    ExternalUser.objects.create(system=system, outside_id="4711", user=who, linked_at=at, linked_by=who)
+
+    def decide(*, outcome: str, reason: str, response_data: Any = None, **said: Any) -> str:
+        answered = {"reason": reason, "response_data": response_data or {}}
+        with override_settings(CONNECTOR_SECRETS=frozenset({reference})), pytest.MonkeyPatch.context() as environment:
+            environment.setenv("CLEARANCE_SECRET", SIGNING)
+            answer = sent_in(decision_of(request, outcome=outcome, **answered))
+        return "" if answer.status_code == 200 else answer.json()["code"]
+
+    return decide
+
+
+def by_slack(who: Any, request: ActionRequest) -> Decide:
+    """A click in Slack, which has no words: what needs a reason is not decided there."""
+    linked(who)
+
+    def decide(*, outcome: str, **said: Any) -> str:
+        with override_settings(SLACK_TOKEN=SLACK_TOKEN, SLACK_SIGNING_SECRET=SLACK_SECRET):
+            answer = clicked(click_of("U024BE7LH", value_of(request, outcome)))
+        words = answer.json()["text"]
+        return "" if words.startswith("Done") else words
+
+    return decide
+
+
 def _api_of(who: Any) -> Api:
     _, token = key_of(who)
     api = Api()
@@ -72,4 +115,10 @@ def _api_of(who: Any) -> Api:
     return api
 
 
-WAYS: Mapping[str, Callable[[Any, ActionRequest], Decide]] = {"page": by_page, "api": by_api, "task": by_task}
+WAYS: Mapping[str, Callable[[Any, ActionRequest], Decide]] = {
+    "page": by_page,
+    "api": by_api,
+    "task": by_task,
+    "outside": by_system_outside,
+    "slack": by_slack,
+}

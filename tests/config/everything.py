@@ -11,7 +11,16 @@ import pytest
 from accounts.models import User
 from accounts.services import create_key
 from approvals import policies
+from approvals.asking import create_request
+from approvals.cancelling import cancel_request
+from approvals.external_services import Terms as SystemTerms
+from approvals.external_services import create_system, link_person
+from approvals.message_services import set_preferences
+from approvals.models import ActionRequest, ExternalNotice, Notification
+from approvals.routing import Wishes
 from approvals.standing import Proposal, propose_rule
+from approvals.tallying import tally_closed
+from approvals.template_services import set_limit
 from config import clock
 from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector
@@ -56,13 +65,33 @@ def everything(
         parsed=parse_data({"id": "protest_permit", "steps": [{"id": "look", "role": "agent:validator"}]}),
     )
     create_connector(actor=administrator, name="tests.bank", terms=Terms(url="https://bank.example.org/pay"))
+    set_limit(actor=founder(), user_id=validator.pk, open_requests=5, per_hour=None, reason="x" * 300)
+    cancelled = create_request(actor=validator, title="x" * 200, role="human:police_liaison")
+    cancel_request(request_id=cancelled.pk, actor=validator)
+    tally_closed(clock.now())
     policies.create_policy(actor=administrator, slug="plans", title="Plans", document="required_approvals: 2")
     until = clock.now() + timedelta(days=9)
     terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)
     propose_rule(actor=administrator, proposal=terms)
+    _told(administrator, settings)
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     create_key(user_id=validator.pk, actor=administrator, name="the validator's")
     assert reloaded(request).is_open
     assert failed.pk
     assert draft.number == 2
+
+
+def _told(administrator: User, settings: Any) -> None:
+    """A person's wishes, an approval system with somebody in it, and a message of each kind."""
+    set_preferences(actor=administrator, wishes=Wishes(zone="Europe/Berlin"))
+    settings.CONNECTOR_SECRETS = frozenset({"env:CLEARANCE_SECRET"})
+    system = create_system(
+        actor=administrator, name="clearance", terms=SystemTerms("env:CLEARANCE_SECRET", "https://bank.example.org/t")
+    )
+    link_person(actor=administrator, system_id=system.pk, outside_id="4711", username=administrator.username)
+    request, at = ActionRequest.objects.earliest("created_at"), clock.now()
+    Notification.objects.get_or_create(
+        request=request, recipient=administrator, purpose="asked", defaults={"due_at": at, "told_at": at}
+    )
+    ExternalNotice.objects.create(system=system, request=request, purpose="asked", told_at=at, due_at=at)

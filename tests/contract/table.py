@@ -20,11 +20,18 @@ from django_q.models import Schedule
 from accounts.models import ApiKey, User
 from approvals.models import (
     ActionRequest,
+    AgentLimit,
     Calendar,
     Delegation,
+    ExternalNotice,
+    ExternalSystem,
+    Notification,
     Policy,
     PolicyVersion,
+    Preference,
     Receipt,
+    RequestTally,
+    RequestTemplate,
     SigningKey,
     StandingRule,
 )
@@ -147,6 +154,7 @@ API = [
         Act("POST", ("agent", "service", "liaison", *ADMINISTRATORS), {"data": {"amount": "40.00"}}),
         at=lambda world: f"/acts/runs/{world.run.pk}/signals/paid",
     ),
+    row("acts/events"),
     row("acts/tasks"),
     row(
         "acts/tasks/next",
@@ -255,6 +263,13 @@ API = [
         at=lambda world: f"/hitl/requests/{world.timed.pk}/extend",
     ),
     row(rf"{_REQUEST}/fulfill\Z", Act("POST", ("liaison",), {}), at=request("/fulfill")),
+    row(
+        rf"{_REQUEST}/cancel\Z",
+        Act("POST", ("agent",), WHY),
+        at=lambda world: f"/hitl/requests/{world.wondered.pk}/cancel",
+    ),
+    row("hitl/templates"),
+    row("hitl/statistics"),
     row(rf"{_REQUEST}/reject\Z", Act("POST", ("liaison",), WHY), at=request("/reject")),
     row(rf"{_REQUEST}/comment\Z", Act("POST", TALKERS, {"text": "Is it open?"}), at=request("/comment")),
     row(rf"{_REQUEST}/attachments\Z", Act("POST", TALKERS, FILE), at=request("/attachments")),
@@ -266,6 +281,12 @@ API = [
     row(rf"{_REQUEST}/unwrap\Z", Act("POST", ("agent",), {}), at=secret("/unwrap")),
     row(rf"{_REQUEST}/revoke-secret\Z", Act("POST", ("liaison",), {}), at=secret("/revoke-secret")),
     row(rf"{_REQUEST}/replace-secret\Z", Act("POST", ("liaison",), OTHER_SECRET), at=secret("/replace-secret")),
+    row("hitl/slack/interactive", public=True),
+    row(
+        r"^hitl/external/(?P<system>[A-Za-z0-9_-]{1,60})\Z",
+        at=lambda world: f"/hitl/external/{world.system.name}",
+        public=True,
+    ),
     row("api/schema", public=True),
     row("api/docs", public=True),
 ]
@@ -307,6 +328,21 @@ def act_on(
     return row(f"{here}{route}/{part}/", *acts, at=page(model, pk, part))
 
 
+TEMPLATE_TERMS = {"title": "Fresh", "request_type": "custom", "priority": "2", "severity": "medium"}
+
+
+def _template(world: World) -> int:
+    return RequestTemplate.objects.get(name="custom").pk
+
+
+def _limit(world: World) -> int:
+    return AgentLimit.objects.get().pk
+
+
+def _limit_of_another(world: World, caller: str) -> Mapping[str, Any]:
+    return {"user": world.user("service").pk, "open_requests": "5", **WHY}
+
+
 def staff(world: World) -> int:
     return world.user("staff").pk
 
@@ -321,6 +357,17 @@ def new_key_of(user: User) -> Mapping[str, Any]:
 
 def own_key(world: World, caller: str) -> Mapping[str, Any]:
     return new_key_of(world.users.get(caller, world.user("disabled")))
+
+
+def answer_by_link(world: World, caller: str) -> Mapping[str, Any]:
+    """Whoever holds the link answers as its reader."""
+    asked = world.given_up_outside.request
+    return {"outcome": "PASS", "digest": asked.digest}
+
+
+def linked_person(world: World) -> str:
+    link = world.system.users.get()
+    return f"/admin/approvals/externalsystem/people/{link.pk}/end/"
 
 
 def decision(world: World, caller: str) -> Mapping[str, Any]:
@@ -358,6 +405,8 @@ def deciding(asked: str, act: str) -> Path:
     return lambda world: f"/admin/approvals/actionrequest/{getattr(world, asked).pk}/decide/{act}/"
 
 
+SYSTEM_TERMS = {"secret_ref": "env:CLEARANCE_SECRET", "title": "The office"}
+WISHES = {"zone": "America/New_York", "reach": "mail", "rhythm": "hourly", "summary_at": "09:00"}
 PASSWORDS = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
 DOCUMENT = {"text": json.dumps(FRESH)}
 TYPED_RULES = {"slug": "fresh", "title": "Fresh", "concern": "safety", "text": json.dumps(OTHER_RULES)}
@@ -388,6 +437,12 @@ PAGES = [
         "forms/<str:playbook>",
         Act("POST", EVERYBODY, lambda world, caller: {TICKET: Ticket.new("protest_permit").signed(), "name": "Ann"}),
         at="/forms/protest_permit",
+        public=True,
+    ),
+    row(
+        r"^forms/answer/(?P<token>[A-Za-z0-9_-]{43})\Z",
+        Act("POST", EVERYBODY, answer_by_link),
+        at=lambda world: world.answer_link,
         public=True,
     ),
     row("forms/thanks/<str:reference>", at="/forms/thanks/nobody:knows:this", public=True),
@@ -465,6 +520,13 @@ PAGES = [
     act_on(Version, lambda world: world.published.pk, "clone", Act("POST", AUTHORS, {}), route="<int:pk>"),
     act_on(Version, lambda world: world.draft.pk, "publish", Act("POST", ADMINISTRATORS, {}), route="<int:pk>"),
     act_on(Version, lambda world: world.published.pk, "retire", Act("POST", ADMINISTRATORS, WHY), route="<int:pk>"),
+    *evidence(RequestTemplate, _template, Act("POST", ADMINISTRATORS, {**TEMPLATE_TERMS, "name": "fresh"})),
+    history(RequestTemplate, _template),
+    act_on(RequestTemplate, _template, "terms", Act("POST", ADMINISTRATORS, TEMPLATE_TERMS)),
+    *evidence(AgentLimit, _limit, Act("POST", ADMINISTRATORS, _limit_of_another)),
+    history(AgentLimit, _limit),
+    act_on(AgentLimit, _limit, "limit", Act("POST", ADMINISTRATORS, {"per_hour": "7", **WHY})),
+    *evidence(RequestTally, lambda world: RequestTally.objects.get(scope="all", period="").pk),
     *evidence(Connector, lambda world: world.connector.pk, Act("POST", ADMINISTRATORS, {**TERMS, "name": "tests.new"})),
     history(Connector, lambda world: world.connector.pk),
     act_on(Connector, lambda world: world.connector.pk, "terms", Act("POST", ADMINISTRATORS, TERMS)),
@@ -636,6 +698,37 @@ PAGES = [
         lambda world: world.delegation.pk,
         "revoke",
         Act("POST", ("liaison", *ADMINISTRATORS), WHY),
+    ),
+    *evidence(Notification, lambda world: world.given_up.pk),
+    act_on(Notification, lambda world: world.given_up.pk, "send-again", Act("POST", ADMINISTRATORS, {})),
+    *evidence(ExternalNotice, lambda world: world.given_up_outside.pk),
+    act_on(ExternalNotice, lambda world: world.given_up_outside.pk, "send-again", Act("POST", ADMINISTRATORS, {})),
+    *evidence(Preference, lambda world: world.user("liaison").pk),
+    row(
+        r"admin/approvals/preference/^([^/]+)/history/([^/]+)/$",
+        at=lambda world: page(
+            Preference, lambda world: world.user("liaison").pk, f"history/{Preference.history.latest().history_id}"
+        )(world),
+    ),
+    row("admin/approvals/preference/mine/", Act("POST", PEOPLE, WISHES)),
+    row("admin/approvals/preference/mine/slack/"),
+    *evidence(
+        ExternalSystem, lambda world: world.system.pk, Act("POST", ADMINISTRATORS, {**SYSTEM_TERMS, "name": "fresh"})
+    ),
+    history(ExternalSystem, lambda world: world.system.pk),
+    act_on(ExternalSystem, lambda world: world.system.pk, "terms", Act("POST", ADMINISTRATORS, SYSTEM_TERMS)),
+    act_on(
+        ExternalSystem,
+        lambda world: world.system.pk,
+        "link",
+        Act("POST", ADMINISTRATORS, {"outside_id": "4712", "username": "staff_member"}),
+    ),
+    act_on(ExternalSystem, lambda world: world.system.pk, "disable", Act("POST", ADMINISTRATORS, WHY)),
+    act_on(ExternalSystem, lambda world: world.disabled_system.pk, "enable", Act("POST", ADMINISTRATORS, WHY)),
+    row(
+        "admin/approvals/externalsystem/people/<int:pk>/end/",
+        Act("POST", ADMINISTRATORS, WHY),
+        at=linked_person,
     ),
     row("admin/^<app_label>/$", at="/admin/runs/"),
 ]

@@ -28,7 +28,7 @@ from django.urls import URLPattern, get_resolver, resolve
 from accounts.models import RateCount
 from audit.models import Disclosure, Entry, Result
 from tests.contract.table import TABLE, Act, Row
-from tests.contract.world import BLIND, CANARY, CONNECTOR_HOST, EVERYBODY, SHUT_OUT, World, build
+from tests.contract.world import BLIND, CANARY, CONNECTOR_HOST, EVERYBODY, SHUT_OUT, World, build, lend_secrets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]  # who may do what is decided above the database
 
@@ -55,6 +55,7 @@ PUSHY = {
 @pytest.fixture
 def world(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> World:
     settings.CONNECTOR_HOSTS = frozenset({(CONNECTOR_HOST, None)})
+    lend_secrets(settings, monkeypatch)
     monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path))
     return build()
 
@@ -176,7 +177,8 @@ def test_every_row_leads_to_its_address(world):
 
 def test_the_auditor_changes_nothing_but_what_is_their_own():
     own = {"auth/token", "admin/login/", "admin/logout/", "admin/password_change/", "admin/accounts/apikey/add/"}
-    public = {"forms/<str:playbook>"}
+    own |= {"admin/approvals/preference/mine/"}
+    public = {"forms/<str:playbook>", r"^forms/answer/(?P<token>[A-Za-z0-9_-]{43})\Z"}
 
     assert {row.route for row in TABLE for act in row.acts if "auditor" in act.to} == own | public
 

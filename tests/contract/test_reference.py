@@ -12,7 +12,9 @@ import pytest
 from django.conf import settings
 from django.urls import URLPattern, get_resolver
 
+from approvals import agent_api as agents
 from approvals import api as approvals
+from approvals import outside_api as outside
 from approvals import people_api as people
 from approvals import secret_api as secrets
 from approvals import talk_api as talk
@@ -23,11 +25,13 @@ from config.middleware import API_PREFIXES
 from playbooks import api as playbooks
 from playbooks import rule_api as rules
 from runs import api as runs
+from runs import event_api as events
 
 TEXT = (settings.BASE_DIR / "docs" / "reference" / "http-api.md").read_text()
 CALL = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`\s]*)`")
 DESCRIPTION = {"/api/schema", "/api/docs"}
-OF_PAGES = {"form_expired", "policy_exists", "policy_published"}  # codes that no call answers with
+OF_PAGES = {"form_expired", "policy_exists", "policy_published", "link_over", "wrong_code"}
+"""Codes that no call answers with."""
 
 
 def calls() -> Iterator[tuple[str, str]]:
@@ -109,6 +113,8 @@ BODIES = {
     "POST /acts/tasks/{id}/resolve": runs.ResolveIn,
     "POST /hitl/requests": approvals.CreateIn,
     "GET /hitl/requests/{id}": approvals.WaitIn,
+    "POST /hitl/requests/{id}/cancel": agents.CancelIn,
+    "GET /acts/events": events.EventsIn,
     "POST /hitl/requests/{id}/claim": approvals.ClaimIn,
     "POST /hitl/requests/{id}/takeover": people.TakeOverIn,
     "POST /hitl/requests/{id}/assign": people.AssignIn,
@@ -125,6 +131,7 @@ BODIES = {
     "POST /hitl/requests/{id}/request-info": talk_back.QuestionIn,
     "POST /hitl/requests/{id}/answer": talk_back.AnswerIn,
     "POST /hitl/requests/{id}/request-changes": talk_back.FeedbackIn,
+    "POST /hitl/external/{system}": outside.DecisionIn,
     "POST /acts/playbooks/{id}/versions/{n}/retire": playbooks.RetireIn,
     "POST /acts/rulesets": rules.RuleSetIn,
     "POST /acts/rulesets/{id}/versions": rules.RulesIn,
@@ -153,10 +160,10 @@ def test_it_names_every_field_of_an_answer(name, shown):
 
 def test_each_body_there_is_stands_here():
     """A body added to a room and not to `BODIES` would go unchecked."""
-    known = set(BODIES.values()) | {playbooks.CloneIn, approvals.OptionIn}
+    known = set(BODIES.values()) | {playbooks.CloneIn, approvals.OptionIn, outside.ButtonIn}
     found = {
         kind
-        for room in (runs, approvals, people, talk, talk_back, secrets, playbooks, rules)
+        for room in (runs, events, approvals, agents, outside, people, talk, talk_back, secrets, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }

@@ -10,21 +10,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
+from django.conf import settings
 from django.test import Client
 
 from accounts import seeds
 from accounts.models import ApiKey, User
 from accounts.services import revoke_key
-from approvals import policies
+from approvals import links, policies
 from approvals.asking import create_request
 from approvals.claiming import claim_request
 from approvals.delegating import delegate_for_a_time
-from approvals.models import ActionRequest, Attachment, Delegation, PolicyVersion, StandingRule
+from approvals.external_services import disable_system, link_person
+from approvals.message_services import set_preferences
+from approvals.models import (
+    ActionRequest,
+    Attachment,
+    Delegation,
+    ExternalNotice,
+    ExternalSystem,
+    Notification,
+    PolicyVersion,
+    StandingRule,
+)
 from approvals.revising import request_info
+from approvals.routing import Wishes
 from approvals.services import decide
 from approvals.standing import Proposal, propose_rule
 from approvals.talk import attach
+from approvals.tallying import tally_closed
+from approvals.template_services import set_limit
 from audit.services import SYSTEM
 from config import clock
 from playbooks import rule_services
@@ -38,6 +54,7 @@ from runs.jobs import perform_task
 from runs.leases import Lease
 from runs.management.commands.worker import _seed_housekeeping
 from runs.models import Run, Task, WorkerHost
+from tests.approvals.outside import SIGNING
 from tests.factories import PERMIT, claimed, founder, published, started, steps
 from tests.people import BACKEND, agent, key_of, person, service
 
@@ -86,6 +103,11 @@ class World:
     connector: Connector
     disabled_connector: Connector
     key: ApiKey  # the agent's
+    system: ExternalSystem  # an approval system, in which the liaison is 4711
+    disabled_system: ExternalSystem
+    given_up: Notification  # a message that was not delivered
+    given_up_outside: ExternalNotice
+    answer_link: str  # a link to a question that may be answered by it
 
     @property
     def run(self) -> Run:
@@ -154,6 +176,8 @@ def build() -> World:
         actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY}
     )
     request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
+    set_limit(actor=founder(), user_id=users["agent"].pk, open_requests=400, per_hour=None, reason="trusted")
+    tally_closed(clock.now())
     permitted, held_back = (_permitted(users["agent"], users["liaison"], hold) for hold in (0, "1h"))
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed
@@ -180,6 +204,7 @@ def build() -> World:
         connector=connectors[0],
         disabled_connector=connectors[1],
         key=key,
+        **_outside(users),
     )
 
 
@@ -241,6 +266,46 @@ def _delegation(giver: User, to: User) -> Delegation:
         ends_at=starts_at + timedelta(days=1),
         reason=CANARY,
     )
+
+
+# Who is told ----------------------------------------------------------------------------------------------
+
+
+def lend_secrets(settings: Any, monkeypatch: Any) -> None:
+    """Those that systems of this world are signed with."""
+    monkeypatch.setenv("CLEARANCE_SECRET", SIGNING)
+    settings.CONNECTOR_SECRETS = frozenset({"env:CLEARANCE_SECRET"})
+
+
+def _outside(users: Mapping[str, User]) -> dict[str, Any]:
+    """Systems, messages that were given up, and a link: of a question that holds nothing of a run."""
+    systems = [
+        ExternalSystem.objects.create(
+            name=name, secret_ref="env:CLEARANCE_SECRET", created_at=clock.now(), changed_at=clock.now()
+        )
+        for name in ("clearance", "archive")
+    ]
+    disable_system(actor=founder(), system_id=systems[1].pk, reason="moved")
+    link_person(actor=founder(), system_id=systems[0].pk, outside_id="4711", username="liaison")
+    set_preferences(actor=users["liaison"], wishes=Wishes(zone="Europe/Berlin"))
+    low = create_request(
+        actor=users["agent"], role=LIAISON_ROLE, title="Water the plants?", severity="low",
+        policy={"assurance": {"low": "link"}},
+    )  # fmt: skip
+    told = Notification.objects.get(request=low, recipient=users["liaison"])
+    given_up = Notification.objects.exclude(request=low).filter(recipient=users["liaison"]).earliest("id")
+    Notification.objects.filter(pk=given_up.pk).update(state="failed", error="nobody listens there")
+    at = clock.now()
+    outside = ExternalNotice.objects.create(
+        system=systems[0], request=low, purpose="asked", told_at=at, due_at=at, state="failed", error="no answer"
+    )
+    return {
+        "system": systems[0],
+        "disabled_system": ExternalSystem.objects.get(pk=systems[1].pk),
+        "given_up": given_up,
+        "given_up_outside": outside,
+        "answer_link": links.address_for(told).removeprefix(settings.SITE_ROOT),
+    }
 
 
 # What has happened ----------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
-from approvals.models import ActionRequest
+from approvals import links
+from approvals.asking import create_request
+from approvals.models import ActionRequest, ExternalSystem, Notification
 from demo.cast import DOCUMENT
 from playbooks.models import Playbook
 from runs.intake import Ticket
@@ -61,10 +63,30 @@ APPLICATION = {
 }
 
 
+WISHES = {
+    "zone": "Europe/Berlin",
+    "reach": "mail",
+    "rhythm": "daily",
+    "summary_at": "09:00",
+    "quiet_from": "22:00",
+    "quiet_until": "07:00",
+}
+
+
+def _answer_link(everybody: Any, validator: Any) -> tuple[str, dict[str, str]]:
+    """A question that its reader may answer by a link, and the form behind it."""
+    policy = {"assurance": {"low": "link"}}
+    asked = create_request(actor=validator, role="human:police_liaison", title="Water?", severity="low", policy=policy)
+    told = Notification.objects.get(request=asked, recipient=everybody)
+    path = links.address_for(told).removeprefix("http://localhost:8000")
+    return path, {"outcome": "FAIL", "reason": "too wet", "digest": asked.digest}
+
+
 def forms(everybody: Any, validator: Any) -> dict[str, tuple[str, dict[str, str]]]:
     """Of each form its address, and what is accepted there."""
     published(json.loads(DOCUMENT.read_bytes()))
     run, asked, playbook = Run.objects.earliest("pk"), ActionRequest.objects.get(), Playbook.objects.earliest("pk")
+    system = ExternalSystem.objects.get()
     decision = {"revision": str(asked.revision), "digest": asked.digest, "outcome": "FAIL", "reason": "too loud"}
     seconds = {"connect_seconds": "5", "read_seconds": "5", "total_seconds": "9"}
     connector = {"url": "https://bank.example.org/pay", "method": "POST", "secret_header": "Authorization", **seconds}
@@ -81,19 +103,27 @@ def forms(everybody: Any, validator: Any) -> dict[str, tuple[str, dict[str, str]
         "user": ("/admin/accounts/user/add/", {"username": "eve", "kind": "human", "email": "eve@example.org"}),
         "key": ("/admin/accounts/apikey/add/", {"user": str(validator.pk), "name": "night shift", "days": "30"}),
         "role": ("/admin/auth/group/add/", {"name": "agent:another"}),
+        "wishes": ("/admin/approvals/preference/mine/", WISHES),
+        "system": (
+            "/admin/approvals/externalsystem/add/",
+            {"name": "other", "secret_ref": "env:CLEARANCE_SECRET", "url": "", "title": "Other", "roles": ""},
+        ),
+        "link": (f"/admin/approvals/externalsystem/{system.pk}/link/", {"outside_id": "1", "username": "founder"}),
+        "answer": _answer_link(everybody, validator),
     }
 
 
 NAMES = (
     *("log in", "apply", "start", "cancel", "decide", "claim"),
     *("playbook", "version", "connector", "user", "key", "role"),
+    *("wishes", "system", "link", "answer"),
 )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_odd_text_in_a_field_breaks_nothing(name, everything, everybody, validator, client_for):
     path, fields = forms(everybody, validator)[name]
-    client = Client() if name in {"log in", "apply"} else client_for(everybody)
+    client = Client() if name in {"log in", "apply", "answer"} else client_for(everybody)
     accepted = sent(client, path, urlencode(fields))
     assert accepted.status_code in DONE | {200}, f"as it should be: {accepted.status_code}"
 
@@ -112,7 +142,7 @@ def test_a_form_of_another_kind_breaks_nothing_and_one_too_large_is_refused(
     name, everything, everybody, validator, client_for
 ):
     path, fields = forms(everybody, validator)[name]
-    client = Client() if name in {"log in", "apply"} else client_for(everybody)
+    client = Client() if name in {"log in", "apply", "answer"} else client_for(everybody)
     body = urlencode(fields)
 
     for kind in ("application/json", "text/plain", "multipart/form-data", "multipart/form-data; boundary=\xff", ""):

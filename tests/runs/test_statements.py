@@ -79,7 +79,7 @@ def test_a_decision_reads_request_and_person_and_writes_run_task_request_vote_re
     def decide():
         approvals.decide(request_id=request.pk, actor=liaison, outcome="PASS", reason="fine")
 
-    assert cost(decide) == on(postgresql=3, sqlite=11)
+    assert cost(decide) == on(postgresql=3, sqlite=12)
     assert ActionRequest.objects.get().state == "fulfilled"
 
 
