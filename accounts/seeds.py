@@ -25,6 +25,8 @@ MANAGES = {
     "playbooks.publish",
     "playbooks.manage_connectors",
     "playbooks.govern",
+    "approvals.manage_templates",
+    "approvals.manage_limits",
     "approvals.manage_calendars",
     "approvals.manage_delegations",
     "approvals.assign_request",

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import django_filters
-from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.calls import Call
+from accounts.models import User
 from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
 from approvals.models import ActionRequest, Decided, RequestState, RequestType, Severity
@@ -23,9 +24,12 @@ from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
 from config.lists import CursorPages, WholeNumber
 from config.openapi import described, listed
-from runs.api import WAIT_HEADER, HumanRoleField, WaitField
+from runs.api import HumanRoleField, WaitField
 from runs.models import Priority
+from runs.prefer import wait_headers, wait_of
 
+ETAG = re.compile(r'"[^"]*"')  # with or without the W/ that a proxy may have put before it
+ORDERS = {"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")}
 DECIDING = (
     *("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired", "request_expired"),
     "step_up_required",
@@ -42,15 +46,18 @@ class OptionIn(serializers.Serializer[Any]):
 
 
 class CreateIn(serializers.Serializer[Any]):
+    """What is left out, the template says: the one named, or that of the type."""
+
     agent_id = TextField(required=False, default="", allow_blank=True, max_length=150)
-    request_type = serializers.ChoiceField(required=False, default="custom", choices=RequestType.choices)
-    title = TextField(max_length=200)
-    description = TextField(required=False, default="", allow_blank=True, max_length=20_000)
-    required_fields = serializers.DictField(required=False, default=dict, child=TextField(max_length=500))
+    template = TextField(required=False, max_length=60)
+    request_type = serializers.ChoiceField(required=False, choices=RequestType.choices)
+    title = TextField(required=False, max_length=200)
+    description = TextField(required=False, allow_blank=True, max_length=20_000)
+    required_fields = serializers.DictField(required=False, child=TextField(max_length=500))
     form = serializers.DictField(required=False, default=None, allow_null=True)
     options = OptionIn(many=True, required=False, default=list)
-    priority = serializers.ChoiceField(required=False, default="medium", choices=PRIORITIES)
-    severity = serializers.ChoiceField(required=False, default="medium", choices=Severity.choices)
+    priority = serializers.ChoiceField(required=False, choices=PRIORITIES)
+    severity = serializers.ChoiceField(required=False, choices=Severity.choices)
     context = serializers.DictField(required=False, default=dict)  # type: ignore[assignment]  # not DRF's attribute
     workflow_id = TextField(required=False, default="", allow_blank=True, max_length=100)
     role = HumanRoleField()
@@ -138,7 +145,21 @@ class RequestOut(serializers.Serializer[Any]):
     workflow_id = serializers.CharField()
     run_id = serializers.IntegerField(allow_null=True)
     task_id = serializers.IntegerField(allow_null=True)
+    template: Any = serializers.SlugRelatedField(slug_field="name", read_only=True, allow_null=True)
     supersedes = serializers.CharField(source="supersedes_id", allow_null=True)
+    superseded_by = serializers.SerializerMethodField()
+    duplicate = serializers.BooleanField(source="is_duplicate", help_text="It was open when it was asked again.")
+    wait_url = serializers.SerializerMethodField()
+    events_url = serializers.SerializerMethodField()
+
+    def get_superseded_by(self, request: Any) -> str | None:
+        return next((each.pk for each in request.superseded_by.all()), None)
+
+    def get_wait_url(self, request: ActionRequest) -> str:
+        return f"/hitl/requests/{request.pk}?wait=30"
+
+    def get_events_url(self, request: ActionRequest) -> str:
+        return f"/acts/events?request_id={request.pk}"
 
     def get_priority(self, request: ActionRequest) -> str:
         return Priority(request.priority).name.lower()
@@ -193,10 +214,12 @@ class RequestOut(serializers.Serializer[Any]):
 class RequestFilter(django_filters.FilterSet):
     status = django_filters.MultipleChoiceFilter(field_name="state", choices=RequestState.choices)
     priority = django_filters.ChoiceFilter(choices=[(p, p) for p in PRIORITIES], method="by_priority")
-    agent_id = django_filters.CharFilter(field_name="requester__username")
+    agent_id = django_filters.CharFilter(method="by_agent")
+    workflow_id = django_filters.CharFilter()
     request_type = django_filters.ChoiceFilter(choices=RequestType.choices)
     role = django_filters.CharFilter()
     run = WholeNumber(field_name="run_id")
+    order = django_filters.ChoiceFilter(choices=[(each, each) for each in ORDERS], method="in_order")
 
     class Meta:
         model = ActionRequest
@@ -205,13 +228,28 @@ class RequestFilter(django_filters.FilterSet):
     def by_priority(self, requests: QuerySet[ActionRequest], name: str, value: str) -> QuerySet[ActionRequest]:
         return requests.filter(priority=Priority[value.upper()])
 
+    def by_agent(self, requests: QuerySet[ActionRequest], name: str, value: str) -> QuerySet[ActionRequest]:
+        """By its number, looked up first: joined, its index would not give the order of creation."""
+        agent = User.objects.filter(username=value).values_list("pk", flat=True).first()
+        return requests.filter(requester=agent) if agent is not None else requests.none()
+
+    def in_order(self, requests: QuerySet[ActionRequest], name: str, value: str) -> QuerySet[ActionRequest]:
+        return requests  # the pages see to it
+
 
 class RequestPages(CursorPages):
-    ordering = ("-created_at", "-id")
+    """Newest first, unless the query says `order=created_at`."""
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
+        return ORDERS.get(request.query_params.get("order", ""), ORDERS["-created_at"])
 
 
 def _requests(request: Request) -> QuerySet[ActionRequest]:
-    return ActionRequest.objects.visible_to(request.user).select_related("requester", "decided_by", "assigned_to")
+    return (
+        ActionRequest.objects.visible_to(request.user)
+        .select_related("requester", "decided_by", "assigned_to", "template")
+        .prefetch_related(Prefetch("superseded_by", ActionRequest.objects.only("pk", "supersedes")))
+    )
 
 
 def one_request(request: Request, request_id: str) -> ActionRequest:
@@ -235,22 +273,29 @@ class Requests(Call, ListAPIView[ActionRequest]):
     @described(
         "create_request",
         "Ask a person",
-        about="Members of the role are told by mail, and find it in their inbox.",
+        about="Members of the role are told by mail, and find it in their inbox. The same question again, while it is "
+        "open, is answered with that request (200, `duplicate` is true), and asks nobody a second time. Wait for the "
+        "answer by `wait_url`, or follow `events_url`.",
         asks=CreateIn,
         example=shown.CREATE,
-        answers={201: RequestOut},
+        answers={201: RequestOut, 200: RequestOut},
         shows=shown.REQUEST,
         refuses=("invalid_policy",),
+        etag=True,
     )
     def post(self, request: Request) -> Response:
         given = validated(CreateIn, request.data)
-        given["priority"] = Priority[given["priority"].upper()]
-        given.setdefault("role", settings.REVIEW_ROLE)
+        if "priority" in given:
+            given["priority"] = Priority[given["priority"].upper()]
         proposal = {name: given.pop(name) for name in PROPOSAL}
         made = asking.create_request(actor=self.actor, proposal=proposal, **given)
-        if made.standing_rule_id is not None and made.action is not None:
+        if made.standing_rule_id is not None and made.action is not None and not made.is_duplicate:
             services.answer_by_rule(request_id=made.pk)  # here, where a receipt can be signed
-        return Response(RequestOut(one_request(request, made.pk)).data, status=201)
+        found = one_request(request, made.pk)
+        found.is_duplicate = made.is_duplicate
+        headers = {"ETag": found.etag, "Location": f"/hitl/requests/{found.pk}"}
+        status = 200 if made.is_duplicate else 201
+        return Response(RequestOut(found).data, status=status, headers=headers)
 
 
 class RequestCall(Call):
@@ -267,7 +312,9 @@ class RequestCall(Call):
 
 
 class OneRequest(RequestCall):
-    """GET /hitl/requests/{id}. With `?wait=` the answer comes once it is closed, or after so many seconds.
+    """GET /hitl/requests/{id}: reading changes nothing, and carries nothing out. With `wait` (or `Prefer: wait=30`) the
+    answer comes once the request is closed, or after so many seconds. With `If-None-Match` it comes once the request is
+    another than that one, and is 304 if it is not.
 
     PATCH: ask something else instead, as a new revision; votes on what was asked before count no more.
     """
@@ -275,15 +322,20 @@ class OneRequest(RequestCall):
     @described(
         "get_request",
         "See a request, or wait for its answer",
-        queries=[shown.WAIT],
-        answers={200: RequestOut},
+        queries=[shown.WAIT, shown.PREFER, shown.IF_NONE_MATCH],
+        answers={200: RequestOut, 304: None},
         shows=shown.REQUEST,
         etag=True,
     )
     def get(self, request: Request, request_id: str) -> Response:
-        wait = validated(WaitIn, request.query_params.dict())["wait"]
+        wait = wait_of(request, validated(WaitIn, request.query_params.dict())["wait"])
         found = one_request(request, request_id)
-        headers = {"ETag": found.etag, **({WAIT_HEADER: str(wait)} if wait and found.is_open else {})}
+        known = request.headers.get("If-None-Match")
+        is_known = known is not None and found.etag in ETAG.findall(known)
+        is_awaited = found.is_open if known is None else is_known and found.is_open
+        headers = {"ETag": found.etag, **wait_headers(request, wait, is_empty_handed=is_awaited)}
+        if is_known:
+            return Response(status=304, headers=headers)
         return Response(RequestOut(found).data, headers=headers)
 
     @described(

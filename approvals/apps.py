@@ -15,21 +15,24 @@ class ApprovalsConfig(AppConfig):
             claiming,
             clocks,
             delivery,
+            events,
             holding,
             letters,
             policy_document,
             receipt_alerts,
             secret_services,
+            seeds,
             services,
             signing,
             spending,
             standing,
             talk,
+            tallying,
             timers,
             triggers,
         )
         from approvals.models import ActionRequest, Draft, Receipt, Secret, StandingRule
-        from audit import visibility
+        from audit import feed, visibility
         from audit.triggers import declare
         from playbooks import policies
         from runs import due, performers
@@ -50,6 +53,7 @@ class ApprovalsConfig(AppConfig):
         for name, source in delivery.sources().items():
             due.register_source(name, source)
         due.register_sweep(timers.look_at_requests, ActionRequest)
+        due.register_sweep(tallying.tally_closed, ActionRequest)
         due.register_sweep(standing.expire_rules, StandingRule)
         due.register_sweep(secret_services.look_at_secrets, Secret)
         due.register_sweep(talk.look_at_drafts, Draft)
@@ -61,3 +65,5 @@ class ApprovalsConfig(AppConfig):
         declare(*triggers.TRIGGERS)
         post_migrate.connect(calendar_services.after_migrate, sender=self, dispatch_uid="approvals.calendars")
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))
+        post_migrate.connect(seeds.after_migrate, sender=self, dispatch_uid="approvals.seeds")
+        feed.describe("request", events.of_requests)

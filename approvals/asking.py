@@ -8,21 +8,25 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.db import IntegrityError
 
 from accounts.models import KIND_OF_ROLE, Kind, User, is_role
 from approvals import clocks, notify, people, policies, policy_document, proposals, rights, standing
 from approvals.answers import form_of, options_of
 from approvals.binding import what_is_asked
-from approvals.models import EMERGENCY, ActionRequest, Asked, RequestType, Severity
+from approvals.models import EMERGENCY, ActionRequest, Asked, RequestTemplate
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
 from approvals.policy_document import PolicyInvalid
+from approvals.repeating import is_asked_twice, open_already, question_digest, refuse_over_limit
 from approvals.secrets import refuse_without_ring
+from approvals.templating import Question, filled, template_for
 from audit import actions
 from audit.canonical import digest
 from audit.services import SYSTEM, Line, act, record
 from config import clock
 from config.batch import Batch
 from config.errors import Forbidden, Invalid, Problem
+from config.guard import Moved
 from runs import wake
 from runs.inputs import Known
 from runs.models import LOOK_AGAIN, Priority, Task
@@ -116,60 +120,99 @@ def _refuse_role_of_machines(role: str) -> None:
 def create_request(
     *,
     actor: User,
-    title: str,
-    role: str,
-    request_type: str = RequestType.CUSTOM,
-    description: str = "",
+    title: str = "",
+    role: str = "",
+    request_type: str = "",
+    description: str | None = None,
     required_fields: Mapping[str, str] | None = None,
     form: Mapping[str, Any] | None = None,
     options: Sequence[Mapping[str, Any]] = (),
-    priority: Priority = Priority.MEDIUM,
-    severity: str = Severity.MEDIUM,
+    priority: Priority | None = None,
+    severity: str = "",
     context: Mapping[str, Any] | None = None,
     agent_id: str = "",
     workflow_id: str = "",
     policy: Mapping[str, Any] | None = None,
+    template: str = "",
     proposal: Mapping[str, Any] | None = None,
 ) -> ActionRequest:
     """An agent asks a human, outside any step; `policy` says who decides, if not one member of the role.
 
-    What is to be answered: `required_fields` ({name: description}), or a `form` (JSON Schema); `options` are outcomes.
-    `proposal` is what an approval permits (`approvals/proposals.py`). Raises Forbidden; SecretNotSupported; and Invalid
-    for a role that people do not hold, for what is no policy, form or option, and for what could not be done if it were
-    approved.
+    What is left out, the template says: the one named, or that of the type. What is to be answered: `required_fields`
+    ({name: description}), or a `form` (JSON Schema); `options` are outcomes. `proposal` is what an approval permits
+    (`approvals/proposals.py`). The same question as one of the actor's that is open is that one, `is_duplicate` set.
+    Raises Forbidden, RateLimited, SecretNotSupported, and Invalid for a role that people do not hold, for what is no
+    policy, form or option, and for what could not be done if it were approved.
     """
     if agent_id and agent_id != actor.get_username():
         raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
     if actor.is_human and not (actor.roles or actor.has_perm("runs.start")):
         raise Forbidden("Asking is for agents, programs, and people who work in a role or may start runs.")
-    _refuse_role_of_machines(role)
-    declared = _judged(policy)
-    action = proposals.checked(actor, proposal or {})
-    at = clock.now()
-    request = ActionRequest(
-        requester=actor,
-        role=role,
-        request_type=request_type,
+    used = template_for(template, request_type)
+    question = Question(
         title=title,
         description=description,
+        request_type=request_type,
+        required_fields={} if form is not None and required_fields is None else required_fields,
+        role=role,
         priority=priority,
         severity=severity,
-        required_fields=dict(required_fields or {}),
-        asked={"context": dict(context or {})},
-        action=action,
-        form=form_of(request_type, required_fields or {}, form),
-        options=options_of(options),
+        context=dict(context or {}),
+        policy=policy,
+    )
+    question = filled(question, used)
+    _refuse_role_of_machines(question.role)
+    declared = _judged(question.policy)
+    action = proposals.checked(actor, proposal or {})
+    at = clock.now()
+    request = _request_of(question, used, actor=actor, workflow_id=workflow_id, at=at)
+    request.action, request.options = action, options_of(options)
+    request.form = form_of(request.request_type, question.required_fields or {}, form)
+    refuse_without_ring(request)
+    request.question_digest = question_digest(request, declared)
+    batch = Batch()
+    same = open_already(request)
+    if same is not None:
+        record([Line(actions.REQUEST_REPEATED, same.audit_subject(), actor, at)], into=batch)
+        same.is_duplicate, request = True, same
+    else:
+        refuse_over_limit(actor, at)
+        record(ask(batch, request, actor=actor, at=at, declared=declared), into=batch)
+    _write(batch)
+    wake.after_commit()
+    return request
+
+
+def _request_of(
+    question: Question, used: RequestTemplate | None, *, actor: User, workflow_id: str, at: datetime
+) -> ActionRequest:
+    frozen = {} if used is None or used.is_as_it_came else {"template": used.frozen()}
+    return ActionRequest(
+        requester=actor,
+        role=question.role,
+        request_type=question.request_type,
+        title=question.title,
+        description=question.description or "",
+        priority=Priority.MEDIUM if question.priority is None else question.priority,
+        severity=question.severity,
+        required_fields=dict(question.required_fields or {}),
+        asked={"context": question.context, **frozen},
+        template=used,
         workflow_id=workflow_id,
         created_at=at,
         updated_at=at,
         next_check_at=at + LOOK_AGAIN,
     )
-    refuse_without_ring(request)
-    batch = Batch()
-    record(ask(batch, request, actor=actor, at=at, declared=declared), into=batch)
-    batch.write()
-    wake.after_commit()
-    return request
+
+
+def _write(batch: Batch) -> None:
+    """Raises Moved where the same question came in between: the next try finds it."""
+    try:
+        batch.write()
+    except IntegrityError as fault:
+        if is_asked_twice(fault):
+            raise Moved from fault
+        raise
 
 
 def _judged(written: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -17,6 +17,12 @@ WAIT = OpenApiParameter(
     {"type": "number", "minimum": 0, "maximum": 60},
     description="Seconds to wait for the request to be closed.",
 )
+PREFER = OpenApiParameter(
+    "Prefer", str, OpenApiParameter.HEADER, description="`wait=30` is another way to say `?wait=30`."
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of what you know already."
+)
 OPTIONS = {
     "type": "array",
     "items": {
@@ -102,7 +108,29 @@ REQUEST: dict[str, Any] = {
     "workflow_id": "licence-renewal-42",
     "run_id": None,
     "task_id": None,
+    "template": "payment_authorization",
     "supersedes": None,
+    "superseded_by": None,
+    "duplicate": False,
+    "wait_url": "/hitl/requests/har_3f9c0a7be412?wait=30",
+    "events_url": "/acts/events?request_id=har_3f9c0a7be412",
+}
+CANCEL = {"reason": "The registry waived the fee."}
+CANCELLED = {**REQUEST, "status": "cancelled"}
+TEMPLATE = {
+    "name": "payment_authorization",
+    "title": "Payment",
+    "request_type": "payment_authorization",
+    "title_pattern": "Pay {amount} {currency} to {payee}",
+    "description_pattern": "",
+    "required_fields": {"cost_centre": "Which cost centre pays?"},
+    "role": "human:reviewer",
+    "priority": "medium",
+    "severity": "medium",
+    "policy": "",
+    "reasons": {"not_ours": "The invoice is not ours."},
+    "reversible": False,
+    "revision": 1,
 }
 FULFILL = {"response_data": {"cost_centre": "4711"}, "notes": "The budget has room.", "revision": 1}
 FULFILLED = {

@@ -6,6 +6,7 @@ from approvals.models import (
     OPEN_RECEIPTS,
     OPEN_REQUESTS,
     ActionRequest,
+    AgentLimit,
     Asked,
     Attachment,
     Calendar,
@@ -18,6 +19,7 @@ from approvals.models import (
     ReceiptAlert,
     ReceiptState,
     RequestState,
+    RequestTemplate,
     Revision,
     RuleState,
     Secret,
@@ -34,6 +36,10 @@ OPEN = sql_words(OPEN_REQUESTS)
 CLOSED = f'OLD."state" NOT IN ({OPEN})'
 SAME_REVISION = 'NEW."revision" <= OLD."revision"'
 SAME_TASK_OPEN = f'"task_id" = NEW."task_id" AND "state" IN ({OPEN})'
+SAME_QUESTION_OPEN = (
+    '"requester_id" = NEW."requester_id" AND "question_digest" = NEW."question_digest" '
+    f'AND NEW."question_digest" <> \'\' AND "state" IN ({OPEN})'
+)
 
 ASKED = (
     "revision",
@@ -51,6 +57,7 @@ ANSWER = (
     "outcome", "decided_by", "decided_how", "decided_at", "response_data", "notes", "rejection_reason", "reason_code",
     "constraints", "claimed_decider",
 )  # fmt: skip
+COUNTED = ("role", "priority", "first_viewed_at", "first_claimed_at", "due_at")  # by the statistics, once
 SETTLED = f"OLD.\"state\" <> '{VersionState.DRAFT}'"
 TERMS = (
     "title", "reason", "role", "request_type", "agent", "playbook", "step", "max_severity", "when", "max_uses",
@@ -74,13 +81,14 @@ OVER = f'OLD."state" NOT IN ({OPEN_ONES})'
 DISTRUSTED = 'OLD."distrusted_at" IS NOT NULL'
 
 TRIGGERS = [
-    *no_delete(ActionRequest, unique=[SAME_TASK_OPEN]),
+    *no_delete(ActionRequest, unique=[SAME_TASK_OPEN, SAME_QUESTION_OPEN]),
     arrows(ActionRequest),
     starts_in(ActionRequest, RequestState.PENDING),
     frozen(ActionRequest, "id", "task", "run", "requester", "request_type", "created_at", rule="identity"),
     frozen(ActionRequest, *ASKED, "severity", when=SAME_REVISION, rule="asked"),
     frozen(ActionRequest, *ASKED, *ANSWER, when=CLOSED, rule="closed"),
-    frozen(ActionRequest, "eligible", "supersedes", rule="made_with"),
+    frozen(ActionRequest, *COUNTED, when=CLOSED, rule="counted"),
+    frozen(ActionRequest, "eligible", "supersedes", "template", "question_digest", rule="made_with"),
     *append_only(Vote),
     *append_only(Revision),
     *append_only(Asked),
@@ -99,6 +107,10 @@ TRIGGERS = [
     arrows(StandingRule),
     starts_in(StandingRule, RuleState.PROPOSED),
     frozen(StandingRule, *TERMS, rule="terms"),
+    *no_delete(RequestTemplate),
+    frozen(RequestTemplate, "name", "created_at", rule="identity"),
+    *no_delete(AgentLimit),
+    frozen(AgentLimit, "user", rule="identity"),
     *append_only(Comment),
     *append_only(Attachment),
     frozen(Draft, "id", "request", "person", rule="identity"),

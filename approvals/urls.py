@@ -1,11 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 from django.urls import path, re_path
 
-from approvals import api, link_views, outside_api, people_api, receipt_api, secret_api, talk_api, talk_back_api
+from approvals import (
+    agent_api,
+    api,
+    link_views,
+    outside_api,
+    people_api,
+    receipt_api,
+    secret_api,
+    talk_api,
+    talk_back_api,
+)
 
 _ID = r"(?P<request_id>har_[0-9a-f]{12})"
 
 urlpatterns = [
+    path("hitl/templates", agent_api.Templates.as_view()),
+    path("hitl/statistics", agent_api.Statistics.as_view()),
+    re_path(rf"^hitl/requests/{_ID}/cancel\Z", agent_api.Cancel.as_view()),
     path("hitl/slack/interactive", outside_api.SlackInteractive.as_view()),
     re_path(r"^hitl/external/(?P<system>[A-Za-z0-9_-]{1,60})\Z", outside_api.ExternalDecision.as_view()),
     re_path(r"^forms/answer/(?P<token>[A-Za-z0-9_-]{43})\Z", link_views.answer, name="mail-link"),

@@ -80,11 +80,20 @@ class OneThreadHandler(ASGIHandler):
         response = await self._respond(request)
         if wanted := self.waiting.asked_for(response):
             response = await self.waiting.for_something(response, wanted, lambda: self._respond(_afresh(request)))
+        if self.waiting.is_stream(response):
+            response = self._stream(request, response)
         if isinstance(response, FileResponse):
             response.block_size = self.chunk_size
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
             parts: Any = response.streaming_content
             response.streaming_content = _part_by_part(parts)
+        return response
+
+    def _stream(self, request: Any, first: HttpResponseBase) -> HttpResponseBase:
+        """The answer as a stream that goes on from it."""
+        parts = self.waiting.stream(first, lambda place: self._respond(_afresh(request, {b"last-event-id": place})))
+        response = StreamingHttpResponse(parts, status=first.status_code, headers=self.waiting.stream_headers(first))
+        response.cookies = first.cookies
         return response
 
     async def _respond(self, request: Any) -> Any:
@@ -112,9 +121,13 @@ def _with_length(scope: Mapping[str, Any], body: BytesIO) -> Mapping[str, Any]:
     return {**scope, "headers": [*scope["headers"], (b"content-length", str(length).encode())]}
 
 
-def _afresh(request: Any) -> Any:
-    """The same call once more, as it came in. Django closes the stream of a body that was read as a whole."""
-    scope = {**request.scope, "asked_again": True}  # it counts once against its rate limit
+def _afresh(request: Any, instead: Mapping[bytes, str] | None = None) -> Any:
+    """The same call once more, as it came in, but for headers given anew. Django closes the stream of a body that was
+    read as a whole."""
+    replaced = {name: value.encode() for name, value in (instead or {}).items()}
+    headers = [(name, value) for name, value in request.scope["headers"] if name not in replaced]
+    # It counts once against its rate limit.
+    scope = {**request.scope, "headers": [*headers, *replaced.items()], "asked_again": True}
     if hasattr(request, "_body"):
         return ASGIRequest(scope, BytesIO(request.body))
     request._stream.seek(0)

@@ -35,6 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Rules", "gavel", "playbooks.ruleset"),
             Entry("Policies", "how_to_vote", "approvals.policy"),
             Entry("Standing rules", "fast_forward", "approvals.standingrule"),
+            Entry("Templates", "article", "approvals.requesttemplate"),
             Entry("Connectors", "cable", "playbooks.connector"),
             Entry("Receipts", "verified", "approvals.receipt"),
             Entry("Approval systems", "handshake", "approvals.externalsystem"),
@@ -45,6 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Operations",
         (
             Entry("Incidents", "emergency_home", "runs.incident", badge=incidents.badge),
+            Entry("Statistics", "bar_chart", "approvals.requesttally"),
             Entry("Tasks", "checklist", "runs.task"),
             Entry("Effects", "bolt", "runs.effect"),
             Entry("Messages", "outgoing_mail", "approvals.notification"),
@@ -60,6 +62,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Roles", "badge", "auth.group"),
             Entry("Delegations", "swap_horiz", "approvals.delegation"),
             Entry("API keys", "key", "accounts.apikey"),
+            Entry("Limits", "speed", "approvals.agentlimit"),
             Entry("How people are told", "notifications", "approvals.preference"),
         ),
     ),

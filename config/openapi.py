@@ -98,6 +98,7 @@ PLACES: Mapping[str, Schema] = {
 TAGS: Mapping[str, tuple[str, str]] = {
     "/auth/": ("Log-in", "A person's password for tokens that stand for them for a while."),
     "/acts/run": ("Runs", "Start a run of a playbook, see how it goes, stop it."),
+    "/acts/events": ("Events", "What happens, as it happens, to whoever may see it."),
     "/acts/tasks": ("Tasks", "Claim work under a lease, keep the lease, report what came of it, ask a person."),
     "/acts/playbooks": ("Playbooks", "Documents in, versions out."),
     "/acts/rulesets": ("Rules", "What governance steps check: write rules, publish them."),
@@ -357,7 +358,13 @@ class CallSchema(AutoSchema):
         yield from said.refuses
 
 
-GOOD = {"200": "It is so.", "201": "Made.", "202": "Accepted; it goes on without you.", "204": "There is nothing."}
+GOOD = {
+    "200": "It is so.",
+    "201": "Made.",
+    "202": "Accepted; it goes on without you.",
+    "204": "There is nothing.",
+    "304": "It is what you know already.",
+}
 RETRY_AFTER: Schema = {"schema": {"type": "integer"}, "description": "Seconds to wait."}
 OF_REFUSALS: Mapping[int, Schema] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "How to log in."}},

@@ -432,6 +432,10 @@ Q_CLUSTER = {
 AGENT_LEASE_SECONDS = _number("HMS_ACT_AGENT_LEASE", 60, low=5, high=24 * 3600)
 HUMAN_LEASE_SECONDS = _number("HMS_ACT_HUMAN_LEASE", 8 * 3600, low=60, high=7 * 24 * 3600)  # over the API
 REVIEW_ROLE = _text("HMS_ACT_REVIEW_ROLE", "human:reviewer")  # who answers requests that name no role
+# Of one agent or program, outside of any step; 0 is no limit. The admin sets others for single ones.
+OPEN_REQUESTS_LIMIT = _number("HMS_ACT_OPEN_REQUESTS", 500, low=0, high=1_000_000)
+REQUESTS_PER_HOUR = _number("HMS_ACT_REQUESTS_PER_HOUR", 2000, low=0, high=10_000_000)
+PERSON_STATISTICS_MINIMUM = _number("HMS_ACT_PERSON_STATISTICS_MINIMUM", 20, low=5, high=100_000)  # decisions
 CLAIM_CAP_SECONDS = _number("HMS_ACT_CLAIM_CAP", 3 * 24 * 3600, low=3600, high=31 * 24 * 3600)  # renewals end here
 DELEGATION_SECONDS = 14 * 24 * 3600  # of one request, where no end is named
 EXTENSION_CAP_SECONDS = _number("HMS_ACT_EXTENSION_CAP", 7 * 24 * 3600, low=0, high=366 * 24 * 3600)

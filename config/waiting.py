@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls that wait for something to do wait here, in the event loop, and hold neither the thread nor a connection.
 
-A view that finds nothing, and was asked to wait, answers at once with `runs.api.WAIT_HEADER`. That answer is kept
+A view that finds nothing, and was asked to wait, answers at once with `runs.prefer.WAIT_HEADER`. That answer is kept
 back; whenever there may be something (a wake-up, or a while has gone by) the same call is made anew from the
 beginning, log-in included, until it finds something, fails, or its time is over. So a key revoked meanwhile
-finds nothing any more. When the process is told to end, all waits end first: a server that ends waits for its calls.
+finds nothing any more.
+
+A stream of events is the same call made again and again, each time from where the answer before it ended
+(`runs.event_api.FOLLOW_HEADER`); what they say is sent one after the other. It ends when an answer is a refusal, and
+when the process does: the reader comes back, and goes on where it was.
+
+When the process is told to end, all waits end first: a server that ends waits for its calls.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -30,6 +36,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # a wake-up may be lost: everybody also looks by the clock
 EMBEDDED_LOOK_SECONDS = 0.25  # SQLite carries no wake-up from another process
+STREAM_PAUSE_SECONDS = 0.1  # between two looks for one stream: a busy house rings hundreds of times in a second
+KEEP_ALIVE_SECONDS = 15.0  # of silence, after which some proxies give a connection up
 COALESCE_SECONDS = 0.005  # no shorter than `wake.COALESCE_SECONDS`
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -58,6 +66,35 @@ class Waiting:
         response.headers.pop(_wait_header(), None)
         return response
 
+    def is_stream(self, response: HttpResponseBase) -> bool:
+        return _follow_header() in response.headers
+
+    def stream_headers(self, first: HttpResponseBase) -> dict[str, str]:
+        """Those of its first answer, without what holds for that one alone."""
+        return {name: value for name, value in first.items() if name not in {"Content-Length", _follow_header()}}
+
+    async def stream(self, first: Any, again: Callable[[str], Awaitable[HttpResponseBase]]) -> AsyncIterator[bytes]:
+        """What there is, and then what comes. `again(place)` asks for what follows that place."""
+        loop = asyncio.get_running_loop()
+        place, said = first.headers[_follow_header()], loop.time()
+        yield first.content
+        with self._bell.heard() as rung:
+            rung.set()
+            while not self._bell.is_closing:
+                await _either(rung, self._bell.look_seconds)
+                rung.clear()
+                await sync_to_async(close_old_connections)()
+                response: Any = await again(place)
+                if not self.is_stream(response):
+                    return
+                if (reached := response.headers[_follow_header()]) != place:
+                    place, said = reached, loop.time()
+                    yield response.content
+                elif loop.time() - said > KEEP_ALIVE_SECONDS:
+                    said = loop.time()
+                    yield b":\n\n"
+                await asyncio.sleep(STREAM_PAUSE_SECONDS)
+
 
 async def _either(rung: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
@@ -65,9 +102,15 @@ async def _either(rung: asyncio.Event, seconds: float) -> None:
 
 
 def _wait_header() -> str:
-    from runs.api import WAIT_HEADER  # Django is not set up yet when this module is loaded
+    from runs.prefer import WAIT_HEADER  # Django is not set up yet when this module is loaded
 
     return WAIT_HEADER
+
+
+def _follow_header() -> str:
+    from runs.event_api import FOLLOW_HEADER  # the same
+
+    return FOLLOW_HEADER
 
 
 class Bell:

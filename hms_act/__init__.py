@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Python client of HMS-ACT. It knows the HTTP API and nothing else."""
 
-from hms_act.answers import Attachment, Comment, Lease, Request, Run, StoredPlaybook, Task, Version
+from hms_act.answers import Attachment, Comment, Event, Lease, Request, Run, StoredPlaybook, Task, Version
 from hms_act.client import Client
 from hms_act.errors import (
     AlreadyDecided,
@@ -40,6 +40,7 @@ __all__ = [
     "Client",
     "Comment",
     "Conflict",
+    "Event",
     "FieldError",
     "Forbidden",
     "Forged",

@@ -206,6 +206,12 @@ class Request:
     secret_fields: tuple[str, ...] = ()  # of `response_data`: what is masked, and fetched by its asker alone
     notes: str = ""
     rejection_reason: str = ""
+    severity: str = ""
+    template: str = ""
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+    duplicate: bool = False  # it was open already when it was asked again
+    superseded_by: str = ""
     etag: str = field(default="", repr=False)
     raw: Json = field(default_factory=dict, repr=False)
 
@@ -236,6 +242,12 @@ class Request:
             fulfilled_by=text("fulfilled_by"),
             notes=text("notes"),
             rejection_reason=text("rejection_reason"),
+            severity=text("severity"),
+            template=text("template"),
+            superseded_by=text("superseded_by"),
+            duplicate=bool(answer.get("duplicate")),
+            due_at=moment(answer.get("due_at")),
+            expires_at=moment(answer.get("expires_at")),
             required_fields=answer.get("required_fields") or {},
             context=answer.get("context") or {},
             created_at=moment(answer.get("created_at")),
@@ -300,6 +312,19 @@ class Attachment:
             href=str(answer.get("href") or ""),
             raw=answer,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: `hitl.request.fulfilled`, `task.completed` … `data` says to what, and by whom."""
+
+    id: str
+    type: str
+    data: Json = field(default_factory=dict)
+
+    @classmethod
+    def from_answer(cls, answer: Json) -> Event:
+        return cls(str(answer["id"]), str(answer["type"]), answer.get("data") or {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
-from hms_act.answers import Json, Lease, Request, Run, StoredPlaybook, Task, Version
+from hms_act.answers import Event, Json, Lease, Request, Run, StoredPlaybook, Task, Version
 from hms_act.receipts import Receipt
 from hms_act.retry import Retry
 from hms_act.talk import Talk
@@ -323,37 +323,87 @@ class Client(Talk):
     def create_request(
         self,
         *,
-        title: str,
-        request_type: str = "custom",
-        description: str = "",
+        title: str = "",
+        request_type: str | None = None,
+        description: str | None = None,
         required_fields: Json | None = None,
         form: Json | None = None,
         options: Sequence[Json] = (),
-        priority: str = "medium",
+        priority: str | None = None,
+        severity: str | None = None,
         context: Json | None = None,
+        role: str | None = None,
+        template: str | None = None,
         agent_id: str | None = None,
         workflow_id: str | None = None,
         proposal: Json | None = None,
         idempotency_key: str | None = None,
+        **more: Any,
     ) -> Request:
-        """Ask people for something. `agent_id` is who asks, where that is not the caller itself.
+        """Ask people for something. What is left out, the template says: the one named, or that of the type.
 
         The answer is asked for by `required_fields` (name → description) or by a `form`, which is JSON Schema;
         `options` are outcomes to choose from: `{"key", "label", "ends"}`, `ends` being "fail" on one that rejects.
-        `proposal` is what an approval permits: `{"playbook", "version"?, "payload"}`, or
-        `{"call", "input", "executor"?}`.
+        `agent_id` is who asks, where that is not the caller itself; `more` is sent as it is. Asked again while it is
+        open, the same question is the same request (`duplicate` is true then), also after a restart. `proposal` is what
+        an approval permits: `{"playbook", "version"?, "payload"}`, or `{"call", "input", "executor"?}`.
         """
-        body = {
-            "request_type": request_type,
-            "title": title,
-            "description": description,
-            "required_fields": required_fields or {},
-            "priority": priority,
-            "context": context or {},
-            **_given(agent_id=agent_id, workflow_id=workflow_id, form=form, options=list(options) or None),
-            **(proposal or {}),
-        }
-        return self._change("POST", "/hitl/requests", body, key=idempotency_key).parsed(Request.from_answer)
+        told = _told(title=title)
+        chosen = _given(
+            request_type=request_type,
+            description=description,
+            required_fields=required_fields,
+            form=form,
+            options=list(options) or None,
+            priority=priority,
+            severity=severity,
+            context=context,
+            role=role,
+            template=template,
+            agent_id=agent_id,
+            workflow_id=workflow_id,
+        )
+        body = {**told, **chosen, **(proposal or {}), **more}
+        answer = self._change("POST", "/hitl/requests", body, key=idempotency_key)
+        return answer.parsed(lambda said: Request.from_answer(said, etag=answer.etag))
+
+    def cancel_request(self, request: str | Request, *, reason: str = "") -> Request:
+        """Take a question back. Raises AlreadyDecided, Conflict where it is closed or a run's own."""
+        path = _path("hitl", "requests", request if isinstance(request, str) else request.id, "cancel")
+        return self._change("POST", path, _told(reason=reason)).parsed(Request.from_answer)
+
+    def statistics(self, **filters: Any) -> dict[str, Any]:
+        """What became of the requests: totals, times, shares. Filters are those of the API: `period`."""
+        return self._get("/hitl/statistics", filters).parsed(dict)
+
+    def events(
+        self,
+        types: Sequence[str] = (),
+        *,
+        after: str | None = None,
+        wait: int = DEFAULT_WAIT_SECONDS,
+        run_id: int | None = None,
+        request_id: str | None = None,
+    ) -> Iterator[Event]:
+        """What happens, for ever, in order and without a gap; first what happened behind `after`, an event's id.
+
+        Without `after` it begins now. Each call waits up to `wait` seconds for something to happen.
+        """
+        filters = _given(run_id=run_id, request_id=request_id)
+        place = after if after is not None else self.newest_event()
+        seconds = min(wait, LONGEST_WAIT_SECONDS)
+        while True:
+            params = {
+                **_query({**filters, "after": place, "wait": seconds}),
+                **({"type": list(types)} if types else {}),
+            }
+            answer = self._transport.send(Call("GET", "/acts/events", params=params, patience=seconds))
+            yield from answer.parsed(lambda said: [Event.from_answer(one) for one in said["results"]])
+            place = answer.parsed(lambda said: str(said["after"]))
+
+    def newest_event(self) -> str:
+        """Where the log ends now: what happens from now on is behind it."""
+        return self._get("/acts/events", {"after": "now"}).parsed(lambda said: str(said["after"]))
 
     def fulfill(
         self,
@@ -362,6 +412,7 @@ class Client(Talk):
         response_data: Json | None = None,
         notes: str = "",
         outcome: str | None = None,
+        fulfilled_by: str = "",
         revision: int | None = None,
         if_match: str = "",
     ) -> Request:
@@ -369,18 +420,26 @@ class Client(Talk):
 
         Given the `Request` that was read, not just its id, it is decided as it was read, or not at all: by its ETag,
         or, out of a list, by its revision. `outcome` is for a request that offers other options than approval.
+        Who decides is who this client speaks as; `fulfilled_by` is kept as what it is, a claim.
         """
         request_id, bond, if_match = _as_read(request, revision, if_match)
         body = {"response_data": response_data or {}, "notes": notes, **_given(outcome=outcome), **bond}
+        body |= _told(fulfilled_by=fulfilled_by)
         path = _path("hitl", "requests", request_id, "fulfill")
         return self._change("POST", path, body, if_match=if_match).parsed(Request.from_answer)
 
     def reject(
-        self, request: str | Request, *, reason: str, revision: int | None = None, if_match: str = ""
+        self,
+        request: str | Request,
+        *,
+        reason: str,
+        rejected_by: str = "",
+        revision: int | None = None,
+        if_match: str = "",
     ) -> Request:
         """Raises AlreadyDecided; StaleRevision if it is no longer what was read, or the `revision` named."""
         request_id, bond, if_match = _as_read(request, revision, if_match)
-        body = {"reason": reason, **bond}
+        body = {"reason": reason, **_told(rejected_by=rejected_by), **bond}
         path = _path("hitl", "requests", request_id, "reject")
         return self._change("POST", path, body, if_match=if_match).parsed(Request.from_answer)
 

@@ -31,10 +31,9 @@ from runs.advance import deadline, locked_task
 from runs.incidents import CHOICES, resolve_incident
 from runs.leases import Lease
 from runs.models import Priority, Resolution, Run, RunState, Task, TaskState
+from runs.prefer import LONGEST_WAIT_SECONDS, WAIT_HEADER
 from runs.progress import Line, Progress, progress_of
 
-LONGEST_WAIT_SECONDS = 60
-WAIT_HEADER = "HMS-Act-Wait"  # asks the server around us to try again until so many seconds have passed
 LOG_LINES = 50
 HUMAN_ROLE = "^human:[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 MAPPED = "What the step maps; null where it is handed all there is. Of a switch, the case that it took."

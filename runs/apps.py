@@ -8,9 +8,9 @@ class RunsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.access import on_access_ended
-        from audit import visibility
+        from audit import feed, visibility
         from audit.triggers import declare
-        from runs import children, due, jobs, services, timers, triggers
+        from runs import children, due, events, jobs, services, timers, triggers
         from runs.models import Run, Task
 
         due.register_source("task", jobs.service_tasks())
@@ -20,4 +20,6 @@ class RunsConfig(AppConfig):
         due.register_sweep(timers.look_at_runs, Run)
         declare(*triggers.TRIGGERS)
         visibility.allow(lambda user: Q(run_id__in=Run.objects.visible_to(user).values("pk")))
+        feed.describe("run", events.of_runs)
+        feed.describe("task", events.of_runs)
         on_access_ended(services.end_leases)

@@ -2,7 +2,7 @@
 from django.urls import path, register_converter
 
 from config.converters import Number
-from runs import api
+from runs import api, event_api
 
 register_converter(Number, "number")
 
@@ -13,6 +13,7 @@ urlpatterns = [
     path("acts/runs/<number:run_id>/cancel", api.CancelRun.as_view()),
     path("acts/runs/<number:run_id>/terminate", api.TerminateRun.as_view()),
     path("acts/runs/<number:run_id>/signals/<str:signal>", api.SendSignal.as_view()),
+    path("acts/events", event_api.Events.as_view()),
     path("acts/tasks", api.Tasks.as_view()),
     path("acts/tasks/next", api.NextTask.as_view()),
     path("acts/tasks/<number:task_id>", api.OneTask.as_view()),

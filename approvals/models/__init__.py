@@ -38,6 +38,8 @@ from approvals.models.requests import (
 )
 from approvals.models.secrets import Secret, SecretState
 from approvals.models.talk import Attachment, Comment, Draft
+from approvals.models.tallies import RequestTally
+from approvals.models.templates import AgentLimit, RequestTemplate
 
 __all__ = [
     "DECIDABLE_REQUESTS",
@@ -46,6 +48,7 @@ __all__ = [
     "OPEN_RECEIPTS",
     "OPEN_REQUESTS",
     "ActionRequest",
+    "AgentLimit",
     "Asked",
     "Attachment",
     "Broadcast",
@@ -67,6 +70,8 @@ __all__ = [
     "ReceiptState",
     "RequestQuerySet",
     "RequestState",
+    "RequestTally",
+    "RequestTemplate",
     "RequestType",
     "Revision",
     "RuleState",

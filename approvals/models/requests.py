@@ -147,6 +147,11 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     )  # advice to people, as a claim is
     supersedes = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="superseded_by")
     digest = models.CharField(max_length=64)  # SHA-256 over what is asked, in canonical form
+    # SHA-256 over what its requester sent: the same question again, while it is open, is the same request.
+    question_digest = models.CharField(max_length=64, blank=True)
+    template = models.ForeignKey(
+        "approvals.RequestTemplate", models.PROTECT, null=True, blank=True, related_name="requests", db_index=False
+    )
 
     state = FSMField(choices=RequestState, default=RequestState.PENDING, protected=True)
     claimed_by = models.ForeignKey(
@@ -188,8 +193,11 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     timetable = models.JSONField(default=dict)  # what happens until then, as `approvals/times.py` says
     extended_seconds = models.PositiveIntegerField(default=0)  # by which people have moved the deadlines
     next_check_at = models.DateTimeField(null=True)
+    tallied_as = models.CharField(max_length=16, blank=True)  # the state under which the statistics have counted it
 
     objects = RequestQuerySet.as_manager()
+
+    is_duplicate = False  # of an answer to whoever asked the same again
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -205,13 +213,29 @@ class ActionRequest(FSMModelMixin, GuardedModel):
                 name="request_inbox",
             ),
             models.Index(fields=["next_check_at"], condition=Q(next_check_at__isnull=False), name="request_due_check"),
-            models.Index(fields=["state", "-created_at"], name="request_by_state"),
-            models.Index(fields=["requester", "-created_at"], name="request_by_requester"),
+            # The lists of the API, by any of status, priority and agent, in order of creation either way.
+            models.Index(fields=["created_at", "id"], name="request_created"),
+            models.Index(fields=["state", "created_at", "id"], name="request_state_created"),
+            models.Index(fields=["priority", "created_at", "id"], name="request_priority_created"),
+            models.Index(fields=["state", "priority", "created_at", "id"], name="request_state_priority"),
+            models.Index(fields=["requester", "created_at", "id"], name="request_agent_created"),
+            models.Index(fields=["requester", "state", "created_at", "id"], name="request_agent_state"),
+            models.Index(fields=["requester", "priority", "created_at", "id"], name="request_agent_priority"),
+            models.Index(
+                fields=["id"],
+                condition=~Q(state__in=OPEN_REQUESTS) & ~Q(tallied_as=F("state")),
+                name="request_untallied",
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=RequestState.values), name="request_state_known"),
             models.UniqueConstraint(
                 fields=["task"], condition=Q(state__in=OPEN_REQUESTS), name="request_one_open_per_task"
+            ),
+            models.UniqueConstraint(
+                fields=["requester", "question_digest"],
+                condition=Q(state__in=OPEN_REQUESTS) & ~Q(question_digest=""),
+                name="request_one_open_per_question",
             ),
             models.CheckConstraint(
                 condition=(

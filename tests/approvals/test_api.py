@@ -61,7 +61,12 @@ REQUEST = OF_THE_FIELD | {
     "expires_at",
     "run_id",
     "task_id",
+    "template",
     "supersedes",
+    "superseded_by",
+    "duplicate",
+    "wait_url",
+    "events_url",
 }
 ASKED = {
     "request_type": "api_key",
@@ -215,10 +220,11 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(desk, asker):
     asker.post(REQUESTS, ASKED)
     count()  # notes the use of the key, once a minute
     few = count()
-    for _ in range(8):
-        asker.post(REQUESTS, ASKED)
+    for number in range(8):
+        asker.post(REQUESTS, {**ASKED, "workflow_id": f"another-{number}"})
 
-    assert (few, count()) == (5, 5)  # the key, its rate, the permissions, the roles, the rows with their people
+    # the key, its rate, the permissions, the roles, the rows with their people, what superseded them
+    assert (few, count()) == (6, 6)
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan"])

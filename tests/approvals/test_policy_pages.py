@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policies and standing rules in the admin, and the pages beside the decision page, by every button."""
 
+from uuid import uuid4
+
 import pytest
 
 from approvals import policies
@@ -33,7 +35,8 @@ def asker(db):
 
 
 def asked(asker, **policy):
-    return create_request(actor=asker, role=ROLE, title="Publish <it>", context={"amount": 5}, policy=policy or None)
+    given = {"title": "Publish <it>", "context": {"amount": 5}, "policy": policy or None}
+    return create_request(actor=asker, role=ROLE, workflow_id=uuid4().hex, **given)
 
 
 def page_of(request, page="decide"):

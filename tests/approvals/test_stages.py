@@ -2,6 +2,7 @@
 """Deciding under policies: stages, groups, blind votes, reasons, emergencies, what is asked back and asked anew."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -42,7 +43,8 @@ def asker(db):
 
 
 def asked(asker, policy=None, **more):
-    return create_request(actor=asker, role=LEGAL, title="Publish the plan", policy=policy, **more)
+    told = {"workflow_id": uuid4().hex, **more}  # so that each is a question of its own
+    return create_request(actor=asker, role=LEGAL, title="Publish the plan", policy=policy, **told)
 
 
 def vote(request, who, outcome="PASS", **more):

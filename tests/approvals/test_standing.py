@@ -2,6 +2,7 @@
 """Standing rules: proposed by one, activated by another; bounded, recorded in full, and gone when they end."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -56,7 +57,7 @@ def active(by, other, **more):
 
 
 def asked(asker, amount=40, **more):
-    given = {"title": "Charge a fee", "role": ROLE, "severity": "low", **more}
+    given = {"title": "Charge a fee", "role": ROLE, "severity": "low", "workflow_id": uuid4().hex, **more}
     return create_request(actor=asker, context={"amount": amount}, **given)
 
 

@@ -11,12 +11,16 @@ import pytest
 from accounts.models import User
 from accounts.services import create_key
 from approvals import policies
+from approvals.asking import create_request
+from approvals.cancelling import cancel_request
 from approvals.external_services import Terms as SystemTerms
 from approvals.external_services import create_system, link_person
 from approvals.message_services import set_preferences
 from approvals.models import ActionRequest, ExternalNotice, Notification
 from approvals.routing import Wishes
 from approvals.standing import Proposal, propose_rule
+from approvals.tallying import tally_closed
+from approvals.template_services import set_limit
 from config import clock
 from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector
@@ -61,6 +65,10 @@ def everything(
         parsed=parse_data({"id": "protest_permit", "steps": [{"id": "look", "role": "agent:validator"}]}),
     )
     create_connector(actor=administrator, name="tests.bank", terms=Terms(url="https://bank.example.org/pay"))
+    set_limit(actor=founder(), user_id=validator.pk, open_requests=5, per_hour=None, reason="x" * 300)
+    cancelled = create_request(actor=validator, title="x" * 200, role="human:police_liaison")
+    cancel_request(request_id=cancelled.pk, actor=validator)
+    tally_closed(clock.now())
     policies.create_policy(actor=administrator, slug="plans", title="Plans", document="required_approvals: 2")
     until = clock.now() + timedelta(days=9)
     terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)

@@ -20,6 +20,7 @@ from django_q.models import Schedule
 from accounts.models import ApiKey, User
 from approvals.models import (
     ActionRequest,
+    AgentLimit,
     Calendar,
     Delegation,
     ExternalNotice,
@@ -29,6 +30,8 @@ from approvals.models import (
     PolicyVersion,
     Preference,
     Receipt,
+    RequestTally,
+    RequestTemplate,
     SigningKey,
     StandingRule,
 )
@@ -151,6 +154,7 @@ API = [
         Act("POST", ("agent", "service", "liaison", *ADMINISTRATORS), {"data": {"amount": "40.00"}}),
         at=lambda world: f"/acts/runs/{world.run.pk}/signals/paid",
     ),
+    row("acts/events"),
     row("acts/tasks"),
     row(
         "acts/tasks/next",
@@ -259,6 +263,13 @@ API = [
         at=lambda world: f"/hitl/requests/{world.timed.pk}/extend",
     ),
     row(rf"{_REQUEST}/fulfill\Z", Act("POST", ("liaison",), {}), at=request("/fulfill")),
+    row(
+        rf"{_REQUEST}/cancel\Z",
+        Act("POST", ("agent",), WHY),
+        at=lambda world: f"/hitl/requests/{world.wondered.pk}/cancel",
+    ),
+    row("hitl/templates"),
+    row("hitl/statistics"),
     row(rf"{_REQUEST}/reject\Z", Act("POST", ("liaison",), WHY), at=request("/reject")),
     row(rf"{_REQUEST}/comment\Z", Act("POST", TALKERS, {"text": "Is it open?"}), at=request("/comment")),
     row(rf"{_REQUEST}/attachments\Z", Act("POST", TALKERS, FILE), at=request("/attachments")),
@@ -315,6 +326,21 @@ def act_on(
 ) -> Row:
     here = f"admin/{model._meta.app_label}/{model._meta.model_name}/"
     return row(f"{here}{route}/{part}/", *acts, at=page(model, pk, part))
+
+
+TEMPLATE_TERMS = {"title": "Fresh", "request_type": "custom", "priority": "2", "severity": "medium"}
+
+
+def _template(world: World) -> int:
+    return RequestTemplate.objects.get(name="custom").pk
+
+
+def _limit(world: World) -> int:
+    return AgentLimit.objects.get().pk
+
+
+def _limit_of_another(world: World, caller: str) -> Mapping[str, Any]:
+    return {"user": world.user("service").pk, "open_requests": "5", **WHY}
 
 
 def staff(world: World) -> int:
@@ -494,6 +520,13 @@ PAGES = [
     act_on(Version, lambda world: world.published.pk, "clone", Act("POST", AUTHORS, {}), route="<int:pk>"),
     act_on(Version, lambda world: world.draft.pk, "publish", Act("POST", ADMINISTRATORS, {}), route="<int:pk>"),
     act_on(Version, lambda world: world.published.pk, "retire", Act("POST", ADMINISTRATORS, WHY), route="<int:pk>"),
+    *evidence(RequestTemplate, _template, Act("POST", ADMINISTRATORS, {**TEMPLATE_TERMS, "name": "fresh"})),
+    history(RequestTemplate, _template),
+    act_on(RequestTemplate, _template, "terms", Act("POST", ADMINISTRATORS, TEMPLATE_TERMS)),
+    *evidence(AgentLimit, _limit, Act("POST", ADMINISTRATORS, _limit_of_another)),
+    history(AgentLimit, _limit),
+    act_on(AgentLimit, _limit, "limit", Act("POST", ADMINISTRATORS, {"per_hour": "7", **WHY})),
+    *evidence(RequestTally, lambda world: RequestTally.objects.get(scope="all", period="").pk),
     *evidence(Connector, lambda world: world.connector.pk, Act("POST", ADMINISTRATORS, {**TERMS, "name": "tests.new"})),
     history(Connector, lambda world: world.connector.pk),
     act_on(Connector, lambda world: world.connector.pk, "terms", Act("POST", ADMINISTRATORS, TERMS)),

@@ -21,7 +21,7 @@ FILTERS = {
     "/acts/runs": "status, playbook, version, started_by, created_after, created_before, stalled, label",
     "/acts/tasks": "status, role, run, assignee, unresolved",
     "/acts/playbooks": "",
-    "/hitl/requests": "status, priority, agent_id, request_type, role, run",
+    "/hitl/requests": "status, priority, agent_id, workflow_id, request_type, role, run, order",
 }
 LISTS = list(FILTERS)
 

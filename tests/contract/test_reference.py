@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.urls import URLPattern, get_resolver
 
+from approvals import agent_api as agents
 from approvals import api as approvals
 from approvals import outside_api as outside
 from approvals import people_api as people
@@ -24,6 +25,7 @@ from config.middleware import API_PREFIXES
 from playbooks import api as playbooks
 from playbooks import rule_api as rules
 from runs import api as runs
+from runs import event_api as events
 
 TEXT = (settings.BASE_DIR / "docs" / "reference" / "http-api.md").read_text()
 CALL = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`\s]*)`")
@@ -111,6 +113,8 @@ BODIES = {
     "POST /acts/tasks/{id}/resolve": runs.ResolveIn,
     "POST /hitl/requests": approvals.CreateIn,
     "GET /hitl/requests/{id}": approvals.WaitIn,
+    "POST /hitl/requests/{id}/cancel": agents.CancelIn,
+    "GET /acts/events": events.EventsIn,
     "POST /hitl/requests/{id}/claim": approvals.ClaimIn,
     "POST /hitl/requests/{id}/takeover": people.TakeOverIn,
     "POST /hitl/requests/{id}/assign": people.AssignIn,
@@ -159,7 +163,7 @@ def test_each_body_there_is_stands_here():
     known = set(BODIES.values()) | {playbooks.CloneIn, approvals.OptionIn, outside.ButtonIn}
     found = {
         kind
-        for room in (runs, approvals, outside, people, talk, talk_back, secrets, playbooks, rules)
+        for room in (runs, events, approvals, agents, outside, people, talk, talk_back, secrets, playbooks, rules)
         for name, kind in inspect.getmembers(room, inspect.isclass)
         if name.endswith("In") and kind.__module__ == room.__name__
     }

@@ -39,6 +39,8 @@ from approvals.routing import Wishes
 from approvals.services import decide
 from approvals.standing import Proposal, propose_rule
 from approvals.talk import attach
+from approvals.tallying import tally_closed
+from approvals.template_services import set_limit
 from audit.services import SYSTEM
 from config import clock
 from playbooks import rule_services
@@ -174,6 +176,8 @@ def build() -> World:
         actor=users["agent"], role=LIAISON_ROLE, title=f"May I? {CANARY}", context={"why": CANARY}
     )
     request_info(request_id=wondered.pk, actor=users["liaison"], question=f"Why? {CANARY}")
+    set_limit(actor=founder(), user_id=users["agent"].pk, open_requests=400, per_hour=None, reason="trusted")
+    tally_closed(clock.now())
     permitted, held_back = (_permitted(users["agent"], users["liaison"], hold) for hold in (0, "1h"))
     key, _ = key_of(users["agent"], name="another")
     for _ in range(2):  # one to be held, one to be claimed

@@ -111,15 +111,7 @@ CALLS = [  # what is called, what is sent (method and path, body), what is answe
     (
         lambda c: c.create_request(title="Which?", agent_id="stripe-agent"),
         "POST /hitl/requests",
-        {
-            "request_type": "custom",
-            "title": "Which?",
-            "description": "",
-            "required_fields": {},
-            "priority": "medium",
-            "context": {},
-            "agent_id": "stripe-agent",
-        },
+        {"title": "Which?", "agent_id": "stripe-agent"},
         REQUEST,
     ),
     (
