@@ -114,9 +114,10 @@ def test_the_alert_mail_names_what_happened_and_holds_no_case_data(validator, li
     receipt = approved(validator, liaison)
     with pytest.raises(Refused):
         spend(request_id=receipt.request_id, actor=validator, call="treasury.pay", input={**PAYMENT, "to": "thief"})
-    subject, text = refused(ReceiptAlert.objects.get())
+    letter = refused(ReceiptAlert.objects.get())
+    text = letter.text
 
-    assert subject == "Refused: Something else was tried than what you approved."
+    assert letter.subject == "Refused: Something else was tried than what you approved."
     assert link_to(receipt.request) in text
     assert "thief" not in text
     assert "82000" not in text
