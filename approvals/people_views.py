@@ -25,7 +25,8 @@ REQUEST = r"(?P<request_id>har_[0-9a-f]{12})"
 
 def moment_widget() -> forms.SplitDateTimeWidget:
     """The browser's own, which needs no script."""
-    return forms.SplitDateTimeWidget(date_attrs={"type": "date"}, time_attrs={"type": "time"})
+    day, hour = {"type": "date", "aria-label": "Day"}, {"type": "time", "aria-label": "Time of day"}
+    return forms.SplitDateTimeWidget(date_attrs=day, time_attrs=hour)
 
 
 def _text(label: str, **more: Any) -> forms.CharField:
