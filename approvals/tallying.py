@@ -21,6 +21,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
+from approvals import calendars
 from approvals.models import (
     OPEN_REQUESTS,
     ActionRequest,
@@ -138,7 +139,7 @@ def closed() -> QuerySet[ActionRequest]:
         .annotate(was_edited=Exists(edited.exclude(made_by=OuterRef("requester"))))
         .only(
             "id", "state", "tallied_as", "request_type", "priority", "role", "requester", "decided_by", "decided_how",
-            "decided_at", "created_at", "first_viewed_at", "first_claimed_at", "due_at", "revision", "policy",
+            "decided_at", "created_at", "first_viewed_at", "first_claimed_at", "due_at", "revision", "timetable",
         )
     )  # fmt: skip
 
@@ -179,8 +180,11 @@ def _lengths(request: Any) -> Iterator[tuple[str, float]]:
 
 
 def working_seconds(request: Any, until: datetime) -> float | None:
-    """By the calendar of the request's policy; None where it has none."""
-    return None
+    """By the calendar that the request was made on; None where it has none."""
+    stored = (request.timetable or {}).get("calendar")
+    if not stored:
+        return None
+    return calendars.between(calendars.of_json(stored), request.created_at, until).total_seconds()
 
 
 def _met_due(request: Any, state: str) -> bool | None:
