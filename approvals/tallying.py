@@ -61,12 +61,13 @@ class Fact:
     revisions: int  # beside the first
     is_overridden: bool  # a person decided otherwise than was proposed: rejected it, or changed it first
 
-    def places(self) -> Iterator[Key]:
+    def places(self, *, days_only: bool = False) -> Iterator[Key]:
+        """The figures that it is counted in."""
         scopes = [(ALL, ""), (ROLE, self.role), (AGENT, str(self.agent))]
         if self.person is not None:
             scopes.append((PERSON, str(self.person)))
         for scope, name in scopes:
-            yield from ((scope, name, period) for period in periods_of(self.created_at))
+            yield from ((scope, name, period) for period in periods_of(self.created_at)[3 if days_only else 0 :])
 
 
 def periods_of(at: datetime) -> tuple[str, ...]:
@@ -225,16 +226,24 @@ def _tally_batch() -> int:
 
 
 def added(rows: Iterable[Any]) -> tuple[dict[Key, dict[str, Any]], dict[Key, int]]:
-    """What these requests add to which figures, and how many requests to each."""
+    """What these requests add to which figures, and how many requests to each.
+
+    Counted by the day, and the days then added up: a request is in four figures of a day and in sixteen in all.
+    """
     changes: dict[Key, dict[str, Any]] = {}
     counts: dict[Key, int] = {}
     for row in rows:
         again = [(row.tallied_as, -1)] if row.tallied_as else []
         for state, sign in [*again, (row.state, 1)]:
             fact = fact_of(row, state)
-            for key in fact.places():
+            for key in fact.places(days_only=True):
                 count(changes.setdefault(key, {}), fact, sign)
                 counts[key] = counts.get(key, 0) + sign
+    for (scope, name, day), change in list(changes.items()):
+        for period in ("", day[:4], day[:7]):
+            longer = (scope, name, period)
+            merged(changes.setdefault(longer, {}), change)
+            counts[longer] = counts.get(longer, 0) + counts[scope, name, day]
     return changes, counts
 
 

@@ -123,7 +123,7 @@ def test_the_time_to_claim_is_told_apart_from_the_time_to_decide(auditor, valida
 
 def test_working_time_is_told_where_the_policy_has_a_calendar(auditor, validator, liaison):
     """Asked before a week-end, decided after it: a long wait by the clock on the wall, a short one at work."""
-    week = {"zone": "UTC", "hours": dict.fromkeys(WEEKDAYS[:5], ["09:00-17:00"]), "holidays": []}
+    week = {"zone": "UTC", "hours": {day: ["09:00-17:00"] for day in WEEKDAYS[:5]}, "holidays": []}
     later(seconds=_until_friday_at_16().total_seconds())
     request = asked(validator)
     ActionRequest.objects.filter(pk=request.pk).update(timetable={"calendar": {"name": "office", **week}})
