@@ -16,9 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import re_path
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
 from unfold.decorators import action
 from unfold.views import ChangeList
 
@@ -36,7 +34,8 @@ from approvals import (  # noqa: F401  they register further pages
     talk_views,
 )
 from approvals.evidence import answer_of
-from approvals.models import ActionRequest, Vote
+from approvals.inlines import block, inlines_of
+from approvals.models import ActionRequest
 from approvals.notify import link_to
 from approvals.receipt_admin import ReceiptAdmin as ReceiptAdmin  # registers itself, and the keys
 from approvals.receipt_views import undo_page
@@ -87,42 +86,6 @@ class ByPlaybook(admin.SimpleListFilter):
         return queryset.filter(run__version__playbook__slug=self.value()) if self.value() in known else queryset
 
 
-class VoteInline(TabularInline):
-    model = Vote
-    fields = readonly_fields = ("by", "outcome", "said", "revision", "shown", "channel", "voted_at")
-    extra = 0
-    can_delete = False
-    hide_title = True
-    verbose_name_plural = "votes"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Vote]:
-        return super().get_queryset(request).select_related("voter")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # of the request, which has been checked
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    @admin.display(description="voter")
-    def by(self, vote: Vote) -> str:
-        return made_visible(vote.voter.get_username())
-
-    @admin.display(description="reason")
-    def said(self, vote: Vote) -> str:
-        return made_visible(vote.reason)
-
-    @admin.display(description="digest of what was shown")
-    def shown(self, vote: Vote) -> str:
-        return vote.digest[:16]
-
-
 @admin.register(ActionRequest)
 class ActionRequestAdmin(EvidenceAdmin):
     change_list_template = "approvals/inbox.html"
@@ -133,7 +96,6 @@ class ActionRequestAdmin(EvidenceAdmin):
     search_fields = ("title", "id")
     search_help_text = "Title, or id (har_…)"
     actions_detail = ("open_page",)
-    inlines = (VoteInline,)
     fieldsets = (
         (
             "What is asked",
@@ -181,6 +143,9 @@ class ActionRequestAdmin(EvidenceAdmin):
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         return super().history_view(request, _escaped(object_id), extra_context)
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        return inlines_of(obj)
 
     # The decision page
 
@@ -240,7 +205,7 @@ class ActionRequestAdmin(EvidenceAdmin):
 
     @admin.display(description="description")
     def asked_description(self, request: ActionRequest) -> SafeString:
-        return _block(made_visible(request.description))
+        return block(made_visible(request.description))
 
     @admin.display(description="requester")
     def asker(self, request: ActionRequest) -> str:
@@ -268,27 +233,27 @@ class ActionRequestAdmin(EvidenceAdmin):
 
     @admin.display(description="asked")
     def asked_for(self, request: ActionRequest) -> SafeString:
-        return _block(as_text(request.asked))
+        return block(as_text(request.asked))
 
     @admin.display(description="form")
     def asked_form(self, request: ActionRequest) -> SafeString:
-        return _block(as_text(request.form))
+        return block(as_text(request.form))
 
     @admin.display(description="options")
     def asked_options(self, request: ActionRequest) -> SafeString:
-        return _block(as_text(request.options))
+        return block(as_text(request.options))
 
     @admin.display(description="policy")
     def frozen_policy(self, request: ActionRequest) -> SafeString:
-        return _block(as_text(request.policy))
+        return block(as_text(request.policy))
 
     @admin.display(description="answer")
     def answer(self, request: ActionRequest) -> SafeString:
-        return _block("\n".join(f"{value.name}: {value.text}" for value in answer_of(request)))
+        return block("\n".join(f"{value.name}: {value.text}" for value in answer_of(request)))
 
     @admin.display(description="reason")
     def reason(self, request: ActionRequest) -> SafeString:
-        return _block(made_visible(request.rejection_reason or request.notes))
+        return block(made_visible(request.rejection_reason or request.notes))
 
     @admin.display(description="decider named by the caller, not checked")
     def named_decider(self, request: ActionRequest) -> str:
@@ -303,7 +268,3 @@ def _escaped(object_id: str) -> str:
 def _name(user: User | None) -> str:
     """As text: not everybody who reads this may open the page of a user."""
     return f"{made_visible(user.get_username())} ({user.get_kind_display().lower()})" if user else ""
-
-
-def _block(text: str) -> SafeString:
-    return format_html('<pre class="evidence" dir="auto" tabindex="0">{}</pre>', text)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import django_filters
-from django.db.models import Prefetch, QuerySet
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
@@ -18,7 +18,7 @@ from accounts.calls import Call
 from accounts.models import User
 from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
-from approvals.models import ActionRequest, Decided, RequestState, RequestType, Severity
+from approvals.models import ActionRequest, Decided, Receipt, ReceiptState, RequestState, RequestType, Severity
 from approvals.secrets import secret_fields
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
@@ -147,6 +147,7 @@ class RequestOut(serializers.Serializer[Any]):
     task_id = serializers.IntegerField(allow_null=True)
     template: Any = serializers.SlugRelatedField(slug_field="name", read_only=True, allow_null=True)
     supersedes = serializers.CharField(source="supersedes_id", allow_null=True)
+    held_until = serializers.DateTimeField(allow_null=True)  # an approval that can still be undone
     superseded_by = serializers.SerializerMethodField()
     duplicate = serializers.BooleanField(source="is_duplicate", help_text="It was open when it was asked again.")
     wait_url = serializers.SerializerMethodField()
@@ -245,8 +246,10 @@ class RequestPages(CursorPages):
 
 
 def _requests(request: Request) -> QuerySet[ActionRequest]:
+    held = Receipt.objects.filter(request=OuterRef("pk"), state=ReceiptState.HELD).values("not_before")
     return (
         ActionRequest.objects.visible_to(request.user)
+        .annotate(held_until=Subquery(held[:1]))
         .select_related("requester", "decided_by", "assigned_to", "template")
         .prefetch_related(Prefetch("superseded_by", ActionRequest.objects.only("pk", "supersedes")))
     )

@@ -7,6 +7,7 @@ A decision is refused from the deadline on, be it that nothing here has run sinc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from approvals.models import (
 )
 from approvals.outcomes import Answer, Decision
 from approvals.reading import RequestExpired, locked
+from approvals.rights import votes_counted
 from approvals.services import APPROVE, DECISION_FIELDS, REJECT, conclude
 from approvals.times import Do, OnTimeout, Rung, Timetable
 from audit import actions
@@ -98,10 +100,16 @@ def waited_for(request: ActionRequest) -> list[int]:
     """Whose answer is missing: everybody who was asked and could answer, but for who has voted; or the requester."""
     if request.state == RequestState.CHANGES_REQUESTED:
         return [request.requester_id]
-    asked = {one["id"] for one in request.eligible if not one.get("barred")}
-    asked |= set(request.asked_people.values_list("user", flat=True))
-    voted = set(request.votes.filter(revision=request.revision).values_list("voter", flat=True))
-    return sorted(asked - voted)
+    able = [one for one in request.eligible if not one.get("barred") and _is_next(one["rules"], request.stage)]
+    added = request.asked_people.filter(why__in=people.ADDED).values_list("user", flat=True)
+    votes = votes_counted(request).values_list("voter", "on_behalf_of")
+    asked = {one["id"] for one in able} | set(added)
+    return sorted(asked - {voter for pair in votes for voter in pair})
+
+
+def _is_next(rules: Sequence[str], stage: int) -> bool:
+    """Whether this stage waits for a person of these rules; who stands in for others has none of their own."""
+    return not rules or any(rule.startswith(f"{stage + 1}.") for rule in rules)
 
 
 def _add_people(batch: Batch, request: ActionRequest, rung: Rung, at: datetime) -> Line:

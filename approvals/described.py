@@ -110,6 +110,7 @@ REQUEST: dict[str, Any] = {
     "task_id": None,
     "template": "payment_authorization",
     "supersedes": None,
+    "held_until": None,
     "superseded_by": None,
     "duplicate": False,
     "wait_url": "/hitl/requests/har_3f9c0a7be412?wait=30",

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import User
-from approvals import notify, rights
+from approvals import clocks, notify, rights
 from approvals.binding import what_is_asked
 from approvals.models import ActionRequest, Asked, Receipt, ReceiptState, Vote
 from approvals.models.receipts import Executor, receipt_of
@@ -35,7 +35,7 @@ from runs.models import LOOK_AGAIN, Task
 BATCH = 100
 ASKED_AGAIN = (
     "task", "run", "workflow_id", "requester", "role", "request_type", "title", "description", "severity", "priority",
-    "asked", "action", "required_fields", "form", "options", "policy", "eligible",
+    "asked", "action", "required_fields", "form", "options", "policy", "eligible", "template",
 )  # fmt: skip
 
 
@@ -83,9 +83,7 @@ def _ask_again(request: ActionRequest, *, actor: User, at: datetime, batch: Batc
     again = ActionRequest(supersedes=request, created_at=at, updated_at=at, next_check_at=at + LOOK_AGAIN)
     for name in ASKED_AGAIN:
         setattr(again, name, getattr(request, name))
-    for name in ("follow_up_at", "due_at", "expires_at"):
-        moment = getattr(request, name)
-        setattr(again, name, None if moment is None else at + (moment - request.created_at))
+    clocks.begin(again, rights.rules_of(request).time, at=at)
     again.digest = digest(what_is_asked(again))
     people = [one["id"] for one in again.eligible]
     batch.insert(again)

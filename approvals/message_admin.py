@@ -18,7 +18,6 @@ from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
-    UnfoldAdminTimeWidget,
 )
 
 from accounts.models import User
@@ -142,6 +141,12 @@ class ExternalNoticeAdmin(_MessageAdmin):
 # One's own wishes -----------------------------------------------------------------------------------------
 
 
+class TimeOfDay(UnfoldAdminTextInputWidget):
+    """The browser's own; the skin's needs a script that the page does not have."""
+
+    input_type = "time"
+
+
 class WishesForm(forms.Form):
     zone = forms.CharField(
         label="Time zone",
@@ -169,12 +174,12 @@ class WishesForm(forms.Form):
         widget=UnfoldAdminSelectWidget(),
         help_text="High and critical severity is always mailed at once.",
     )
-    summary_at = forms.TimeField(label="Daily summary at", widget=UnfoldAdminTimeWidget())
-    quiet_from = forms.TimeField(label="Quiet hours from", required=False, widget=UnfoldAdminTimeWidget())
+    summary_at = forms.TimeField(label="Daily summary at", widget=TimeOfDay())
+    quiet_from = forms.TimeField(label="Quiet hours from", required=False, widget=TimeOfDay())
     quiet_until = forms.TimeField(
         label="Quiet hours until",
         required=False,
-        widget=UnfoldAdminTimeWidget(),
+        widget=TimeOfDay(),
         help_text="They may reach over midnight. Critical severity is told all the same.",
     )
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_POST
 from accounts.models import User
 from approvals import constraints, holding, proposals
 from approvals.choices import in_words
+from approvals.condition_fields import fields_of
 from approvals.evidence import Value, values_of
 from approvals.models import ActionRequest, Receipt, ReceiptState
 from approvals.models.receipts import Executor, receipt_of
@@ -44,11 +46,11 @@ class ReceiptShown:
     way_left: str  # to reverse what was done
 
 
-def parts_of(asked: ActionRequest, reader: User) -> dict[str, Any]:
-    """For the decision page: `proposal`, `receipt` and `superseding`, each of them or None."""
+def parts_of(asked: ActionRequest, reader: User, sent: Mapping[str, str]) -> dict[str, Any]:
+    """For the decision page: `proposal`, `receipt`, `superseding`, and the fields of `conditions` as sent."""
     proposal = _proposal(asked) if asked.action else None
     if asked.is_open:
-        return {"proposal": proposal, "receipt": None, "superseding": None}
+        return {"proposal": proposal, "conditions": fields_of(asked, sent)}
     receipt = receipt_of(asked)
     shown = _receipt(receipt, asked, reader) if receipt is not None else None
     return {"proposal": proposal, "receipt": shown, "superseding": _superseding(asked)}

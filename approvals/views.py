@@ -27,6 +27,7 @@ from approvals import claims, inbox, people_views, policy_shown, time_shown
 from approvals.around import around, initial_answer
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
 from approvals.claiming import claim_request, release_request, renew_claim
+from approvals.condition_fields import conditions_in
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for, revisions_of
 from approvals.models import DECIDABLE_REQUESTS, OPEN_REQUESTS, ActionRequest, Draft, Vote
 from approvals.notify import link_to
@@ -186,6 +187,7 @@ def _send(
         reason=given["reason"],
         reason_code=given.get("reason_code", ""),
         response_data=answer.payload if answer is not None and answer.is_bound else None,
+        constraints=conditions_in(asked, form.data) if form.chosen and not form.chosen.fails else None,
         revision=given["revision"],
         shown_digest=given["digest"],
         token=token,
@@ -370,7 +372,7 @@ def _page(
         "outcome_label": label_of(asked, asked.outcome),
         "given_answer": answer_of(asked),
         "run_url": run_url(asked.run_id) if asked.run_id is not None else "",
-        **parts_of(asked, actor),
+        **parts_of(asked, actor, request.POST),
         "inbox_badge": inbox.badge(actor),
         "draft": draft,
         **around(request, asked, actor),

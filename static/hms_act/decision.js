@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the decision page does better with a script; without it everything can be done as well.
    - A form is sent once, however often its button is pressed before the answer comes.
+   - What is written is kept as a draft once its writer pauses; secrets are never sent along.
    - Whoever writes in the page under their own claim renews it, every few minutes and only then. */
 (() => {
   const form = document.getElementById("decision-form");
@@ -13,6 +14,32 @@
     else sentAt = performance.now();
   });
   addEventListener("pageshow", () => { sentAt = -Infinity; }); // a browser may bring back the page as it was left
+
+  const pause = 3000; // milliseconds without a key after which the draft is kept
+  const draftSays = document.getElementById("draft-says");
+  let keeping;
+  form.addEventListener("input", () => {
+    clearTimeout(keeping);
+    keeping = setTimeout(keepDraft, pause);
+  });
+
+  async function keepDraft() {
+    if (sentAt > 0) return; // the decision is on its way
+    const written = new FormData(form);
+    for (const field of form.querySelectorAll("input[type=password], [data-secret]")) written.delete(field.name);
+    try {
+      const answer = await fetch(form.dataset.draft, {
+        method: "POST",
+        redirect: "error",
+        headers: { Accept: "application/json" },
+        body: new URLSearchParams(written),
+      });
+      const told = await answer.json();
+      draftSays.textContent = answer.ok ? told.said : told.detail || "";
+    } catch {
+      // No connection, or logged out: what is written stands in the page, and is kept with the next pause.
+    }
+  }
 
   const claim = document.getElementById("claim");
   if (!claim) return;

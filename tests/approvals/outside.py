@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -81,16 +82,12 @@ def click_of(member: str, value: Mapping[str, Any], *, name: str = "liaison") ->
     }
 
 
-def clicked(
-    payload: Mapping[str, Any], *, age: int = 0, secret: str = SLACK_SECRET, client: Client | None = None
-) -> Any:
+def clicked(payload: Mapping[str, Any], *, age: int = 0, secret: str = SLACK_SECRET, at: datetime | None = None) -> Any:
     body = urlencode({"payload": json.dumps(payload)})
-    timestamp = str(int(clock.now().timestamp()) - age)
+    timestamp = str(int((at or clock.now()).timestamp()) - age)
     signed = hmac.new(secret.encode(), f"v0:{timestamp}:{body}".encode(), hashlib.sha256).hexdigest()
     headers = {"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": f"v0={signed}"}
-    return (client or Client()).post(
-        SLACK_CALL, body, content_type="application/x-www-form-urlencoded", headers=headers
-    )
+    return Client().post(SLACK_CALL, body, content_type="application/x-www-form-urlencoded", headers=headers)
 
 
 # Approval systems -----------------------------------------------------------------------------------------

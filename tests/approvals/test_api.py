@@ -63,6 +63,7 @@ REQUEST = OF_THE_FIELD | {
     "task_id",
     "template",
     "supersedes",
+    "held_until",
     "superseded_by",
     "duplicate",
     "wait_url",

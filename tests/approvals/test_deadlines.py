@@ -93,6 +93,19 @@ def test_whoever_has_not_answered_is_reminded_once_for_each_moment():
     assert (first.actor_name, first.data["number"], second.data["number"]) == ("system", 1, 2)
 
 
+def test_only_those_are_reminded_for_whom_it_waits_now():
+    anna, ben = user("anna", "human", LIAISON), user("ben", "human", "human:legal")
+    stages = [{"rules": [{"role": LIAISON, "approvals": 2}]}, {"rules": [{"role": "human:legal"}]}]
+    play = Play(human("approve", policy={"stages": stages, "time": {"due": "4h", "reminders": ["1h", "2h"]}}))
+    request = play.question("approve")
+    approve(request, anna)
+    play.tick(hours=1, seconds=1)
+    assert told(request, "reminder") == ["liaison"]
+    approve(request, User.objects.get(username="liaison"))
+    play.tick(hours=1)
+    assert told(request, "reminder") == [ben.username, "liaison"]
+
+
 def test_escalation_adds_people_and_replaces_nobody(liaison):
     chief = user("chief", "human", "human:chief")
     anna = user("anna", "human")

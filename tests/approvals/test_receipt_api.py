@@ -19,7 +19,7 @@ from hms_act.receipts import Forged
 from hms_act.receipts import Receipt as ClientsReceipt
 from runs.models import Run
 from tests.approvals.asked import PAYMENT, ROLE
-from tests.contract.answers import json_of, paths_of, problem
+from tests.contract.answers import is_moment, json_of, paths_of, problem
 from tests.factories import PERMIT, later, published
 
 pytestmark = pytest.mark.django_db
@@ -128,6 +128,8 @@ def test_a_proposed_playbook_starts_with_the_approval(asker, desk):
 
 def test_undo_asks_the_same_again_and_says_what_is_left_once_it_is_too_late(asker, desk):
     at = approve(asker, desk, {**ASKED, "policy": {"hold": "10m"}})
+    held = json_of(asker.get(at))
+    assert (held["status"], is_moment(held["held_until"])) == ("fulfilled", True)
     again = json_of(desk.post(f"{at}/undo", {"reason": "the other invoice"}))
 
     assert (again["status"], again["supersedes"]) == ("pending", at.rpartition("/")[2])

@@ -114,9 +114,10 @@ def test_the_alert_mail_names_what_happened_and_holds_no_case_data(validator, li
     receipt = approved(validator, liaison)
     with pytest.raises(Refused):
         spend(request_id=receipt.request_id, actor=validator, call="treasury.pay", input={**PAYMENT, "to": "thief"})
-    subject, text = refused(ReceiptAlert.objects.get())
+    letter = refused(ReceiptAlert.objects.get())
+    text = letter.text
 
-    assert subject == "Refused: Something else was tried than what you approved."
+    assert letter.subject == "Refused: Something else was tried than what you approved."
     assert link_to(receipt.request) in text
     assert "thief" not in text
     assert "82000" not in text
@@ -134,3 +135,53 @@ def test_a_page_of_a_decided_question_shows_its_receipt(desk, validator, liaison
     request = proposed(validator, context={"a": 1})
     services.decide(request_id=request.pk, actor=liaison, outcome="PASS")
     assert Receipt.objects.get().pk in page(desk, request)
+
+
+# Conditions -------------------------------------------------------------------------------------------------
+
+ALL = {"constraints": ["ceiling", "allowed", "not_after", "uses"]}
+
+
+def decision(request, **typed):
+    return {"outcome": "PASS", "revision": "1", "digest": request.digest, "reason": "fine", **typed}
+
+
+def test_an_approver_sets_conditions_where_the_policy_allows_them(desk, validator):
+    request = proposed(validator, call="treasury.pay", input=PAYMENT, executor="caller", policy=ALL)
+    text = page(desk, request)
+    assert "amount at most" in text
+    assert "How often" in text
+    typed = {
+        "condition:ceiling:amount": "500",
+        "condition:allowed:currency": "USD, EUR",
+        "condition:not_after": "2099-01-01T12:00",
+        "condition:uses": "2",
+    }
+    assert desk.post(link_to(request), decision(request, **typed)).status_code == 303
+
+    assert Receipt.objects.get().constraints == {
+        "ceiling": {"amount": "500"},
+        "allowed": {"currency": ["USD", "EUR"]},
+        "not_after": "2099-01-01T12:00:00Z",
+        "uses": 2,
+    }
+
+
+def test_what_is_no_condition_comes_back_with_what_was_typed_and_nothing_is_decided(desk, validator):
+    request = proposed(validator, call="treasury.pay", input=PAYMENT, executor="caller", policy=ALL)
+    answer = desk.post(link_to(request), decision(request, **{"condition:ceiling:amount": "a lot"}))
+
+    assert answer.status_code == 422
+    assert 'value="a lot"' in answer.content.decode()
+    assert reloaded(request).state == "pending"
+
+
+def test_conditions_that_were_typed_before_a_rejection_are_of_no_account(desk, validator):
+    request = proposed(validator, call="treasury.pay", input=PAYMENT, executor="caller", policy=ALL)
+    typed = {"outcome": "FAIL", "reason": "no", "condition:ceiling:amount": "5"}
+    assert desk.post(link_to(request), {**decision(request), **typed}).status_code == 303
+    assert reloaded(request).state == "rejected"
+
+
+def test_no_condition_is_offered_where_the_policy_allows_none(desk, validator):
+    assert "Conditions" not in page(desk, proposed(validator))

@@ -15,6 +15,7 @@ from approvals.routing import Reach, Wishes
 from approvals.slack import code_of
 from audit import actions
 from audit.models import Entry, Result
+from config import clock
 from config.errors import WrongState
 from config.mail import MailState
 from runs import jobs
@@ -324,7 +325,8 @@ def test_t16_a_click_with_a_bad_signature_is_refused_and_logged(slack, validator
 
 def test_the_same_click_sent_again_is_refused_and_logged(slack, validator, member):
     request = question(validator, policy={"required_approvals": 2})
-    first, again = (clicked(click_of(MEMBER, value_of(request))) for _ in range(2))
+    at = clock.now()
+    first, again = (clicked(click_of(MEMBER, value_of(request)), at=at) for _ in range(2))
 
     assert first.status_code == 200
     assert (again.status_code, again.json()["code"]) == (409, "replayed")

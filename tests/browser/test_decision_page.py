@@ -53,9 +53,14 @@ def tabbed_to(visitor, what):
 
 
 def posts_of(visitor):
-    """What the browser sends from now on."""
+    """What the browser sends from now on, but for drafts."""
     sent = []
-    visitor.page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+
+    def note(request):
+        if request.method == "POST" and not request.url.endswith("/draft/"):
+            sent.append(request.url)
+
+    visitor.page.on("request", note)
     return sent
 
 

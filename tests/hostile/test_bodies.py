@@ -119,6 +119,8 @@ WRONG_KINDS = (
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_a_body_of_another_kind_is_a_415(caller, call, ids, nothing_moved):
     for kind in WRONG_KINDS:
+        if kind.startswith("multipart/") and call.template.endswith("/attachments"):
+            continue  # files are sent in parts too: tests/approvals/test_talk.py
         answer = sent(caller, call, ids, b'{"x": 1}', kind)
 
         assert answer.status_code == 415, f"{kind!r}: {answer.status_code} {answer.content[:300]!r}"

@@ -169,7 +169,7 @@ def test_the_list_tells_where_each_run_stands(client_for, auditor, validator):
     assert "founder" in line
 
 
-@pytest.mark.parametrize(("path", "queries"), [(RUNS, 8), (TASKS, 8)])
+@pytest.mark.parametrize(("path", "queries"), [(RUNS, 9), (TASKS, 9)])
 def test_a_list_makes_as_many_queries_for_many_rows_as_for_one(
     client_for, auditor, path, queries, django_assert_num_queries
 ):

@@ -40,6 +40,7 @@ pytestmark = pytest.mark.django_db
 Arrow = tuple[str, str, str, str]  # model, method, from, to
 
 # Declared for what is still to come; nothing reaches them yet, and so nothing may be recorded for them.
+OF_THE_TALK = {"request_info", "resume", "request_changes", "revise", "supersede", "take_over"}  # and of no run
 NOT_REACHED = {
     ("run", "dequeue", "queued", "running"),
     ("run", "cancel", "queued", "cancelling"),
@@ -57,8 +58,11 @@ NOT_REACHED = {
 }
 
 
+KINDS = {"run": Run, "task": Task, "request": ActionRequest, "version": Version}
+
+
 def declared() -> Iterator[Arrow]:
-    for name, model in {"run": Run, "task": Task, "request": ActionRequest, "version": Version}.items():
+    for name, model in KINDS.items():
         field = model._meta.get_field("state")
         for made in field.get_all_transitions(model):
             yield name, made.name, str(made.source), str(made.target)
@@ -69,7 +73,9 @@ class Walk:
         self.seen: list[Arrow] = []
 
     def saw(self, sender: Any, instance: Any, name: str, source: str, target: str, **_: Any) -> None:
-        self.seen.append((instance.audit_subject().type, name, str(source), str(target)))
+        kind = instance.audit_subject().type
+        if kind in KINDS:  # a receipt that is spent as it is made is told of by its decision
+            self.seen.append((kind, name, str(source), str(target)))
 
 
 @pytest.fixture
@@ -90,9 +96,10 @@ def test_each_transition_emits_exactly_one_entry(walk, validator, liaison, tmp_p
         way(validator, liaison)
 
     moves = Entry.objects.exclude(from_state="").exclude(result="DENIED").order_by("id")
-    told = [(entry.subject_type, entry.from_state, entry.to_state) for entry in moves]
+    told = [(entry.subject_type, entry.from_state, entry.to_state) for entry in moves if entry.subject_type in KINDS]
     assert sorted(told) == sorted((name, source, target) for name, _, source, target in walk.seen)
-    assert set(walk.seen) == set(declared()) - NOT_REACHED
+    of_runs = {arrow for arrow in declared() if arrow[0] != "request" or arrow[1] not in OF_THE_TALK}
+    assert set(walk.seen) == of_runs - NOT_REACHED
 
 
 def approved(validator: Any, liaison: Any) -> None:
