@@ -60,7 +60,8 @@ def plan_of(sql: str) -> str:
     explain = "EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
     with connection.cursor() as cursor:
         cursor.execute(explain + sql)
-        return "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
+        plan = "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
+    return plan.split("CORRELATED")[0].split("SubPlan")[0]  # of the list itself, not of what each row is asked besides
 
 
 def listing_of(seen: Any) -> str:
