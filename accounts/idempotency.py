@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import connection, transaction
+from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -113,12 +114,16 @@ def _keep(scope: dict[str, Any], fingerprint: str, response: Response) -> None:
 
 
 def _fingerprint(request: Request) -> str:
-    """Of the body as sent, and of what follows the path. Read before the parser reads, which takes it from here."""
+    """Of the body as sent, and of what follows the path. Read before the parser reads, which takes it from here.
+
+    Keyed, because a body may hold a short secret, which a plain digest would let be guessed.
+    """
     try:
         body = request._request.body
     except RequestDataTooBig:
         raise TooLarge
-    return hashlib.sha256(request._request.META.get("QUERY_STRING", "").encode() + b"\x00" + body).hexdigest()
+    sent = request._request.META.get("QUERY_STRING", "").encode() + b"\x00" + body
+    return salted_hmac("hms-act idempotency", sent, algorithm="sha256").hexdigest()
 
 
 def forget_old() -> int:

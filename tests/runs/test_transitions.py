@@ -40,7 +40,7 @@ pytestmark = pytest.mark.django_db
 Arrow = tuple[str, str, str, str]  # model, method, from, to
 
 # Declared for what is still to come; nothing reaches them yet, and so nothing may be recorded for them.
-OF_THE_TALK = {"request_info", "resume", "request_changes", "revise", "supersede", "take_over"}  # about a request, and no run
+OF_THE_TALK = {"request_info", "resume", "request_changes", "revise", "supersede", "take_over"}  # and of no run
 NOT_REACHED = {
     ("run", "dequeue", "queued", "running"),
     ("run", "cancel", "queued", "cancelling"),
