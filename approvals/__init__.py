@@ -2,8 +2,8 @@
 """Asking people, and what their answers permit. Which file holds which rule:
 
     who may decide      policy (what votes add up to, pure) · policy_document (as it is written) · rights (people now)
-                        policies, standing, emergencies (the acts on them) · people, lending, delegating (in whose place)
-    one request         asking → claiming, assigning → services.decide() → outcomes; revising, cancelling, talk (around it)
+                        policies, standing, emergencies (their acts) · people, lending, delegating (in whose place)
+    one request         asking → claiming, assigning → services.decide() → outcomes; revising, cancelling, talk
                         binding (what a decision is about) · reading (may it be acted on at all) · answers (does it fit)
     what follows        receipts (mint, carry out) · proposals · constraints · holding · spending · signing, proof
     secrets             secrets (which parts) · keyring · secret_services (fetched once, replaced, revoked)
