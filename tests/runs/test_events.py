@@ -13,7 +13,9 @@ import httpx2
 import pytest
 from django.db import connection, connections, transaction
 
-from approvals.services import claim_request, create_request, decide
+from approvals.asking import create_request
+from approvals.claiming import claim_request
+from approvals.services import decide
 from audit import actions, feed
 from audit.models import Entry
 from audit.services import SYSTEM, Line, Subject, record
