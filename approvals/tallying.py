@@ -21,6 +21,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
+from approvals import calendars
 from approvals.models import (
     OPEN_REQUESTS,
     ActionRequest,
@@ -60,12 +61,13 @@ class Fact:
     revisions: int  # beside the first
     is_overridden: bool  # a person decided otherwise than was proposed: rejected it, or changed it first
 
-    def places(self) -> Iterator[Key]:
+    def places(self, *, days_only: bool = False) -> Iterator[Key]:
+        """The figures that it is counted in."""
         scopes = [(ALL, ""), (ROLE, self.role), (AGENT, str(self.agent))]
         if self.person is not None:
             scopes.append((PERSON, str(self.person)))
         for scope, name in scopes:
-            yield from ((scope, name, period) for period in periods_of(self.created_at))
+            yield from ((scope, name, period) for period in periods_of(self.created_at)[3 if days_only else 0 :])
 
 
 def periods_of(at: datetime) -> tuple[str, ...]:
@@ -138,7 +140,7 @@ def closed() -> QuerySet[ActionRequest]:
         .annotate(was_edited=Exists(edited.exclude(made_by=OuterRef("requester"))))
         .only(
             "id", "state", "tallied_as", "request_type", "priority", "role", "requester", "decided_by", "decided_how",
-            "decided_at", "created_at", "first_viewed_at", "first_claimed_at", "due_at", "revision", "policy",
+            "decided_at", "created_at", "first_viewed_at", "first_claimed_at", "due_at", "revision", "timetable",
         )
     )  # fmt: skip
 
@@ -179,8 +181,11 @@ def _lengths(request: Any) -> Iterator[tuple[str, float]]:
 
 
 def working_seconds(request: Any, until: datetime) -> float | None:
-    """By the calendar of the request's policy; None where it has none."""
-    return None
+    """By the calendar that the request was made on; None where it has none."""
+    stored = (request.timetable or {}).get("calendar")
+    if not stored:
+        return None
+    return calendars.between(calendars.of_json(stored), request.created_at, until).total_seconds()
 
 
 def _met_due(request: Any, state: str) -> bool | None:
@@ -221,16 +226,24 @@ def _tally_batch() -> int:
 
 
 def added(rows: Iterable[Any]) -> tuple[dict[Key, dict[str, Any]], dict[Key, int]]:
-    """What these requests add to which figures, and how many requests to each."""
+    """What these requests add to which figures, and how many requests to each.
+
+    Counted by the day, and the days then added up: a request is in four figures of a day and in sixteen in all.
+    """
     changes: dict[Key, dict[str, Any]] = {}
     counts: dict[Key, int] = {}
     for row in rows:
         again = [(row.tallied_as, -1)] if row.tallied_as else []
         for state, sign in [*again, (row.state, 1)]:
             fact = fact_of(row, state)
-            for key in fact.places():
+            for key in fact.places(days_only=True):
                 count(changes.setdefault(key, {}), fact, sign)
                 counts[key] = counts.get(key, 0) + sign
+    for (scope, name, day), change in list(changes.items()):
+        for period in ("", day[:4], day[:7]):
+            longer = (scope, name, period)
+            merged(changes.setdefault(longer, {}), change)
+            counts[longer] = counts.get(longer, 0) + counts[scope, name, day]
     return changes, counts
 
 

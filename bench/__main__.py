@@ -11,7 +11,19 @@ from bench import inside, places  # puts scripts/ on the path
 import machine  # isort: skip
 import processes  # isort: skip
 
-CASES = ("transition", "claim", "permit3", "http", "latency", "idle", "setup", "composite", "timers")
+CASES = (
+    "transition",
+    "claim",
+    "permit3",
+    "http",
+    "latency",
+    "idle",
+    "setup",
+    "composite",
+    "timers",
+    "decide",
+    "statistics",
+)
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Kind
 from approvals import statistics, tallying
 from approvals.asking import create_request
+from approvals.calendars import WEEKDAYS
 from approvals.cancelling import cancel_request
 from approvals.claiming import claim_request
 from approvals.models import ActionRequest, RequestState, RequestTally
@@ -118,6 +119,29 @@ def test_the_time_to_claim_is_told_apart_from_the_time_to_decide(auditor, valida
     assert times["claim"]["wall"]["p50"] == pytest.approx(600, rel=0.03)
     assert times["decide"]["wall"]["p50"] == pytest.approx(900, rel=0.03)
     assert times["view"]["wall"] is None, "nobody opened its page"
+
+
+def test_working_time_is_told_where_the_policy_has_a_calendar(auditor, validator, liaison):
+    """Asked before a week-end, decided after it: a long wait by the clock on the wall, a short one at work."""
+    week = {"zone": "UTC", "hours": {day: ["09:00-17:00"] for day in WEEKDAYS[:5]}, "holidays": []}
+    later(seconds=_until_friday_at_16().total_seconds())
+    request = asked(validator)
+    ActionRequest.objects.filter(pk=request.pk).update(timetable={"calendar": {"name": "office", **week}})
+    later(days=2, hours=18)  # Monday at 10
+    row = ActionRequest.objects.get(pk=request.pk)
+    row.fulfill(by=liaison, outcome="PASS", response_data=None, notes="", at=clock.now())
+    row.save()
+
+    times = all_of(auditor)["times"]["decide"]
+
+    assert times["wall"]["average"] == pytest.approx(66 * 3600, abs=5)
+    assert times["working"]["average"] == pytest.approx(2 * 3600, abs=5)
+
+
+def _until_friday_at_16() -> timedelta:
+    now = clock.now()
+    friday = (now + timedelta(days=(4 - now.weekday()) % 7)).replace(hour=16, minute=0, second=0, microsecond=0)
+    return friday - now + (timedelta(days=7) if friday < now else timedelta(0))
 
 
 def test_who_was_in_time_counts_only_where_something_was_due(auditor, validator, liaison):
