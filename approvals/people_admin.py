@@ -15,7 +15,6 @@ from django.urls import reverse
 from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
-    UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
@@ -27,6 +26,7 @@ from approvals.calendar_services import Terms
 from approvals.calendars import WEEKDAYS
 from approvals.delegating import Scope
 from approvals.models import Calendar, Delegation, RequestType, Severity
+from approvals.people_views import moment_widget
 from audit.shown import made_visible
 from config import clock
 from config.admin import EvidenceAdmin, HistoryAdmin, confirm_page, form_page
@@ -187,7 +187,7 @@ class CalendarAdmin(HistoryAdmin):
 
 
 def _moment(label: str) -> forms.SplitDateTimeField:
-    return forms.SplitDateTimeField(label=label, widget=UnfoldAdminSplitDateTimeWidget(), help_text="UTC.")
+    return forms.SplitDateTimeField(label=label, widget=moment_widget(), help_text="UTC.")
 
 
 class DelegationForm(forms.Form):
