@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from accounts.models import User
+from approvals import notify
 from approvals.claiming import CLAIM_FIELDS
 from approvals.models import OPEN_REQUESTS, ActionRequest, RequestState
 from approvals.reading import locked, refuse_unless_open
@@ -32,6 +33,7 @@ def cancel_request(*, request_id: str, actor: User, reason: str = "") -> ActionR
         refuse_unless_open(request)
     line = transitioned(request.cancel, actor=actor, at=clock.now(), note=reason)
     request.save(update_fields=[*CLAIM_FIELDS, "paused_at"])
+    notify.tell(None, request, notify.CLOSED, None, line.at)
     record([line])
     wake.after_commit()
     return request

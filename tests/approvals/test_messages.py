@@ -10,7 +10,7 @@ import pytest
 from django.core import mail
 from django.db import IntegrityError, connection, transaction
 
-from approvals import message_services, revising, services
+from approvals import cancelling, message_services, revising, services
 from approvals.models import Broadcast, Notification, Preference, Summary
 from approvals.routing import Reach, Rhythm, Wishes
 from audit import actions
@@ -166,6 +166,17 @@ def test_a_run_that_ends_closes_the_thread_of_its_question(validator, liaison):
     stopping.cancel_run(run_id=request.run_id, actor=founder(), reason="rained off")
 
     assert told() == [f"[Medium] Closed: {request.title}"]
+
+
+def test_who_was_told_of_a_question_is_told_that_it_was_taken_back(validator, liaison):
+    request = question(validator)
+    told()
+    cancelling.cancel_request(request_id=request.pk, actor=validator)
+    jobs.tick()
+
+    (message,) = mail.outbox
+    assert message.subject == f"[Medium] Closed: {TITLE}"
+    assert "Its requester has taken it back." in message.body
 
 
 def test_who_has_voted_is_not_asked_again_and_others_still_are(validator, liaison):
