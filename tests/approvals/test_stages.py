@@ -8,7 +8,7 @@ import pytest
 
 from approvals import policies, revising
 from approvals.asking import create_request
-from approvals.models import ActionRequest, Asked, Notification, Revision, Vote
+from approvals.models import ActionRequest, Asked, Notification, Receipt, Revision, Vote
 from approvals.rights import StepUpRequired
 from approvals.services import decide
 from audit import actions
@@ -345,6 +345,7 @@ def test_a_change_that_only_narrows_keeps_votes_and_makes_nobody_a_maker(people,
     vote(request, people["leo"])
 
     assert (now(request).state, now(request).revision) == ("fulfilled", 2)
+    assert [each["name"] for each in Receipt.objects.get().voters] == ["lea", "leo"]
 
 
 @pytest.mark.parametrize(
