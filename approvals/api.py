@@ -32,7 +32,7 @@ ETAG = re.compile(r'"[^"]*"')  # with or without the W/ that a proxy may have pu
 ORDERS = {"-created_at": ("-created_at", "-id"), "created_at": ("created_at", "id")}
 DECIDING = (
     *("role_required", "already_decided", "wrong_state", "lease_lost", "token_expired", "request_expired"),
-    "step_up_required",
+    *("step_up_required", "proposal_void", "no_signing_key"),
 )
 PRIORITIES = [name.lower() for name in Priority.names]
 PROPOSAL = ("playbook", "version", "payload", "call", "input", "executor")
@@ -145,7 +145,7 @@ class RequestOut(serializers.Serializer[Any]):
     workflow_id = serializers.CharField()
     run_id = serializers.IntegerField(allow_null=True)
     task_id = serializers.IntegerField(allow_null=True)
-    template: Any = serializers.SlugRelatedField(slug_field="name", read_only=True, allow_null=True)
+    template = serializers.SerializerMethodField()
     supersedes = serializers.CharField(source="supersedes_id", allow_null=True)
     held_until = serializers.DateTimeField(allow_null=True)  # an approval that can still be undone
     superseded_by = serializers.SerializerMethodField()
@@ -176,6 +176,9 @@ class RequestOut(serializers.Serializer[Any]):
     @extend_schema_field(shown.ANYTHING)
     def get_context(self, request: ActionRequest) -> Any:
         return request.asked.get("context", request.asked)
+
+    def get_template(self, request: ActionRequest) -> str | None:
+        return request.template.name if request.template else None
 
     @extend_schema_field(shown.MAYBE_OBJECT)
     def get_action(self, request: ActionRequest) -> Any:

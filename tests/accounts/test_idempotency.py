@@ -132,7 +132,9 @@ class TestIfMatch:
         request = waiting_for_a_person(validator)
         api, url = api_for(liaison), f"/hitl/requests/{request.pk}"
         tag = api.get(url)["ETag"]
-        api.post(f"{url}/claim", {})
+        api.post(f"{url}/claim", {})  # which changes nothing of what was read
+        revision = {"title": "Another permit"}
+        api_for(request.requester).patch(url, revision)
 
         assert api.post(f"{url}/fulfill", {}, headers={"If-Match": tag}).status_code == 409
         tag = api.get(url)["ETag"]

@@ -101,6 +101,11 @@ IDS = {
     "unwrap_secret": "POST /hitl/requests/{request_id}/unwrap",
     "revoke_secret": "POST /hitl/requests/{request_id}/revoke-secret",
     "replace_secret": "POST /hitl/requests/{request_id}/replace-secret",
+    "list_receipt_keys": "GET /hitl/receipt-keys",
+    "get_receipt": "GET /hitl/requests/{request_id}/receipt",
+    "spend_receipt": "POST /hitl/requests/{request_id}/spend",
+    "revoke_receipt": "POST /hitl/requests/{request_id}/revoke",
+    "undo_approval": "POST /hitl/requests/{request_id}/undo",
     "external_decision": "POST /hitl/external/{system}",
     "slack_click": "POST /hitl/slack/interactive",
 }
@@ -316,6 +321,10 @@ def _by_administrator(which: str) -> Callable[[World], Scene]:
     return lambda world: Scene(world.clients["administrator"], {"request_id": getattr(world, which).pk})
 
 
+def _permitted(world: World) -> Scene:
+    return Scene(world.clients["agent"], {"request_id": world.permitted.pk})
+
+
 def _wondered(world: World) -> Scene:
     return Scene(world.clients["agent"], {"request_id": world.wondered.pk})
 
@@ -393,6 +402,11 @@ SCENES: Mapping[str, Callable[[World], Scene]] = {
     "cancel_request": _wondered,
     "list_templates": _by("agent"),
     "get_statistics": _by("auditor"),
+    "list_receipt_keys": _by("auditor"),
+    "get_receipt": _permitted,
+    "spend_receipt": lambda world: replace(_permitted(world), known={"input": {"to": worlds.CANARY}}),
+    "revoke_receipt": _permitted,
+    "undo_approval": lambda world: Scene(world.clients["liaison"], {"request_id": world.held_back.pk}),
     "external_decision": _decided_outside,
     "slack_click": _clicked,
 }
