@@ -216,7 +216,8 @@ class RequestOut(serializers.Serializer[Any]):
 
 
 class RequestFilter(django_filters.FilterSet):
-    status = django_filters.MultipleChoiceFilter(field_name="state", choices=RequestState.choices)
+    # Not DISTINCT, as the library would: that sorts every row that fits by all of its columns.
+    status = django_filters.MultipleChoiceFilter(field_name="state", choices=RequestState.choices, distinct=False)
     priority = django_filters.ChoiceFilter(choices=[(p, p) for p in PRIORITIES], method="by_priority")
     agent_id = django_filters.CharFilter(method="by_agent")
     workflow_id = django_filters.CharFilter()

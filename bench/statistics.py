@@ -18,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from approvals import statistics, tallying
 from approvals.models import ActionRequest, RequestState, RequestTally
+from audit import triggers
 from bench import figures, world
 from config import clock
 
@@ -32,13 +33,13 @@ _FILL = """
         revision, asked, required_fields, options, policy, eligible, stage, exchange, digest, question_digest, state,
         claim_token_hash, lapsed_token_hash, workflow_id, outcome, decided_how, decided_by_id, decided_at, notes,
         rejection_reason, reason_code, claimed_decider, created_at, updated_at, paused_seconds, next_check_at,
-        tallied_as, timetable)
+        tallied_as, timetable, extended_seconds)
     SELECT 'har_' || lpad(to_hex(n), 12, '0'), %(agent)s + n %% {agents}, 'human:panel',
         (ARRAY['api_key', 'legal_document', 'payment_authorization', 'custom'])[n %% 4 + 1], 'Question ' || n, '',
         'medium', n %% 4, 1, '{{}}', '{{}}', '[]', '{{}}', '[]', 0, '[]', repeat('0', 64), '', s.state, '', '', '',
         CASE WHEN s.decided THEN 'PASS' ELSE '' END, CASE WHEN s.decided THEN 'person' ELSE '' END,
         CASE WHEN s.decided THEN %(person)s END, CASE WHEN s.decided THEN c.at + (n %% 7200) * interval '1 second' END,
-        '', '', '', '', c.at, c.at, 0, CASE WHEN s.open THEN c.at + interval '1 year' END, '', '{{}}'
+        '', '', '', '', c.at, c.at, 0, CASE WHEN s.open THEN c.at + interval '1 year' END, '', '{{}}', 0
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) n,
         LATERAL (SELECT %(now)s::timestamptz - (n %% {days}) * interval '1 day'
             - (n %% 86400) * interval '1 second' AS at) c,
@@ -84,7 +85,7 @@ def fill(people: world.World, agents: list[User], first: int, last: int) -> None
         "agent": agents[0].pk, "person": people.liaison.pk, "first": first, "last": last, "now": clock.now(),
         "open": OPEN,
     }  # fmt: skip
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, triggers.disabled():  # in life no request is born closed
         cursor.execute("SET statement_timeout = 0")
         cursor.execute(_FILL.format(agents=AGENTS, days=DAYS), given)
     while tallying.tally_closed(clock.now()):
