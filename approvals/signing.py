@@ -113,7 +113,8 @@ def register() -> None:
         at = clock.now()
         shown = {"public_key": base64.b64encode(public).decode(), "created_at": at}
         row, made = SigningKey.objects.get_or_create(id=id_of(public), defaults=shown)
-        if made:
+        # The first one comes with the installation, as the origin of its log does; what changes later is told.
+        if made and SigningKey.objects.exclude(pk=row.pk).exists():
             record([Line(actions.SIGNING_KEY_ADDED, row.audit_subject(), SYSTEM, at)])
 
 

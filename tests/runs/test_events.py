@@ -50,7 +50,8 @@ def read(api: Any, **query: Any) -> dict[str, Any]:
 def test_an_event_of_a_request_names_what_agents_go_by(api_for, validator, liaison):
     request = asked(validator, "A key for the map service", request_type="api_key", workflow_id="wf-7")
     claim_request(request_id=request.pk, actor=liaison)
-    decide(request_id=request.pk, actor=liaison, outcome="PASS", reason="fine")
+    answer = {"api_key": "sk_test_0123456789"}
+    decide(request_id=request.pk, actor=liaison, outcome="PASS", reason="fine", response_data=answer)
 
     told = read(api_for(validator), type="hitl.request.*")
 
@@ -143,7 +144,7 @@ def test_the_feed_tells_just_the_entries_that_are_visible(validator, liaison, au
 
 
 @pytest.mark.django_db
-def test_pages_hold_every_event_once_and_in_order(api_for, validator):
+def test_pages_hold_every_event_once_and_in_order(api_for, validator, liaison):
     for number in range(7):
         asked(validator, f"Question {number}")
     api, seen, after, more = api_for(validator), [], "0", True
@@ -158,7 +159,7 @@ def test_pages_hold_every_event_once_and_in_order(api_for, validator):
 
 
 @pytest.mark.django_db
-def test_who_may_see_little_goes_through_the_log_in_bounded_steps(monkeypatch, api_for, validator):
+def test_who_may_see_little_goes_through_the_log_in_bounded_steps(monkeypatch, api_for, validator, liaison):
     monkeypatch.setattr(feed, "WINDOW", 3)
     stranger = agent("stranger")
     start = feed.settled()
@@ -428,7 +429,7 @@ class TestStream:
         for each in streams:
             each.__exit__(None, None, None)
 
-    def test_a_page_that_waits_is_answered_at_the_first_event(self, web, validator):
+    def test_a_page_that_waits_is_answered_at_the_first_event(self, web, validator, liaison):
         headers = {**stream_headers(validator), "Accept": "application/json"}
         end = web.get(EVENTS, headers=headers).json()["after"]
         began = time.monotonic()
