@@ -287,7 +287,7 @@ class Requests(Call, ListAPIView[ActionRequest]):
         example=shown.CREATE,
         answers={201: RequestOut, 200: RequestOut},
         shows=shown.REQUEST,
-        refuses=("invalid_policy",),
+        refuses=("invalid_policy", "secret_not_supported"),
         etag=True,
     )
     def post(self, request: Request) -> Response:
@@ -371,7 +371,7 @@ class Fulfill(RequestCall):
         example=shown.FULFILL,
         answers={200: RequestOut},
         shows=shown.FULFILLED,
-        refuses=DECIDING,
+        refuses=(*DECIDING, "secret_not_supported"),
     )
     def post(self, request: Request, request_id: str) -> Response:
         given = validated(FulfillIn, request.data)

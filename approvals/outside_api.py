@@ -107,8 +107,9 @@ class ExternalDecision(APIView):
         answers={200: DecidedOut},
         shows=outside_described.DECIDED,
         refuses=(
-            "bad_signature", "stale_message", "replayed", "not_linked", "role_required", "already_decided",
-            "wrong_state", "stale_revision", "unavailable",
+            "bad_signature", "stale_message", "replayed", "not_linked", "role_required", "forbidden",
+            "already_decided", "wrong_state", "request_expired", "stale_revision", "step_up_required", "proposal_void",
+            "no_signing_key", "secret_not_supported",
         ),
     )  # fmt: skip
     def post(self, request: Request, system: str) -> Response:

@@ -295,8 +295,8 @@ def _with_names(by_number: Mapping[str, Any]) -> dict[str, Any]:
 
 PERIOD = OpenApiParameter(
     "period",
-    {"type": "string", "pattern": r"^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$"},
-    description="A year, month or day (UTC): of the requests made in it. Without it, of all.",
+    {"type": "string", "pattern": r"^([0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?)?$"},
+    description="A year, month or day (UTC): of the requests made in it. Empty, or without it: of all.",
 )
 PEOPLE_TOO = OpenApiParameter(
     "people", {"type": "string", "enum": ["true", "false"]}, description="Also who decided; needs a permission."

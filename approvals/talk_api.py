@@ -21,7 +21,7 @@ from accounts.calls import Call
 from approvals import talk
 from approvals import talk_described as shown
 from approvals.api import RequestCall, one_request
-from approvals.attachments import download_name
+from approvals.attachments import KINDS, download_name
 from approvals.models import Attachment, Comment
 from config.api import StrictJSONParser, TextField, validated
 from config.errors import Invalid, NotFound, Problem, Unparseable
@@ -171,7 +171,7 @@ class OneAttachment(Call):
     @described(
         "get_attachment",
         "Download an attachment",
-        answers={(200, "application/octet-stream"): shown.FILE},
+        answers={(200, kind.media_type): shown.FILE for kind in KINDS},
         refuses=("attachment_damaged",),
     )
     def get(self, request: Request, request_id: str, attachment_id: str) -> HttpResponse:

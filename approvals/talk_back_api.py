@@ -38,7 +38,7 @@ class RequestInfo(RequestCall):
         example=shown.ASK,
         answers={200: RequestOut},
         shows=shown.ASKED,
-        refuses=("role_required", "forbidden", "already_decided", "wrong_state"),
+        refuses=("role_required", "forbidden", "already_decided", "wrong_state", "request_expired"),
     )
     def post(self, request: Request, request_id: str) -> Response:
         question = validated(QuestionIn, request.data)["question"]
@@ -74,7 +74,7 @@ class RequestChanges(RequestCall):
         example=shown.WANTED,
         answers={200: RequestOut},
         shows=shown.SENT_BACK,
-        refuses=("role_required", "forbidden", "already_decided", "wrong_state"),
+        refuses=("role_required", "forbidden", "already_decided", "wrong_state", "request_expired"),
     )
     def post(self, request: Request, request_id: str) -> Response:
         feedback = validated(FeedbackIn, request.data)["feedback"]

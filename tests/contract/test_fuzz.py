@@ -53,8 +53,10 @@ CHECKS = (
     "negative_data_rejection",
 )
 TAKE_A_DOCUMENT = {"create_playbook", "add_version", "edit_version", "validate_playbook"}
-# Where a call may be refused as invalid that the description allows: no schema knows what is there.
-DEPENDS = {"cursor", "id", "outcome", "payload", "playbook", "protocol_id", "reason", "version"}
+# Where a call may be refused as invalid that the description allows: no schema knows what is there, what a template
+# leaves to say, what is in a file, or the calendar.
+DEPENDS = {"cursor", "id", "outcome", "payload", "playbook", "protocol_id", "reason", "template", "to", "version"}
+DEPENDS |= {"title", "content", "period"}
 
 
 # The world ------------------------------------------------------------------------------------------------
