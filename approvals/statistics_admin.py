@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
@@ -82,8 +83,11 @@ class RequestTallyAdmin(EvidenceAdmin):
             **shown(found),
         )
 
-    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
         """A row by itself says nothing that the page does not."""
+        self.find(request, unquote(object_id))
         return self.changelist_view(request)
 
 

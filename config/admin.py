@@ -64,6 +64,12 @@ class EvidenceAdmin(ModelAdmin):
         is_of_rows = self.opts.get_field(field).is_relation
         return not is_of_rows or how == "isnull" or (value.isdecimal() and len(value) < DIGITS_OF_NO_ID)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """A number that no row can have has none: where a row's key is another row's, SQLite takes it for an error."""
+        if object_id.isdecimal() and len(object_id) >= DIGITS_OF_NO_ID:
+            return None
+        return super().get_object(request, object_id, from_field)
+
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: Any) -> None:
         raise PermissionDenied("Rows of this kind are not edited by hand.")
 

@@ -13,11 +13,13 @@ from accounts.services import create_key
 from approvals import policies
 from approvals.asking import create_request
 from approvals.cancelling import cancel_request
+from approvals.delegating import delegate_for_a_time
 from approvals.external_services import Terms as SystemTerms
 from approvals.external_services import create_system, link_person
 from approvals.message_services import set_preferences
 from approvals.models import ActionRequest, ExternalNotice, Notification
 from approvals.routing import Wishes
+from approvals.services import decide
 from approvals.standing import Proposal, propose_rule
 from approvals.tallying import tally_closed
 from approvals.template_services import set_limit
@@ -29,7 +31,7 @@ from runs import services as runs
 from runs.jobs import perform_task
 from runs.management.commands.worker import _seed_housekeeping
 from runs.models import Task, WorkerHost
-from tests.factories import claimed, founder, reloaded, started, steps, waiting_for_a_person
+from tests.factories import claimed, founder, reloaded, started, steps, user, waiting_for_a_person
 
 EVERYBODY = ("superuser", "administrator", "auditor", "playbook_author", "staff_member", "liaison")  # fixtures
 PAYS = steps({"id": "pay", "type": "service", "role": "svc:finance", "call": "tests.charge"}, id="pays")
@@ -74,12 +76,24 @@ def everything(
     terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)
     propose_rule(actor=administrator, proposal=terms)
     _told(administrator, settings)
+    _lent_and_permitted(administrator, validator)
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
     create_key(user_id=validator.pk, actor=administrator, name="the validator's")
     assert reloaded(request).is_open
     assert failed.pk
     assert draft.number == 2
+
+
+def _lent_and_permitted(administrator: User, asker: User) -> None:
+    """A right that is lent for a week, and the receipt of an approval."""
+    clerk, substitute = user("clerk", "human", "human:clerk"), user("substitute", "human", "human:clerk")
+    at = clock.now()
+    delegate_for_a_time(
+        actor=administrator, giver=clerk.username, to=substitute.username, starts_at=at, ends_at=at + timedelta(days=7)
+    )
+    permitted = create_request(actor=asker, title="May I?", role="human:clerk", workflow_id="permitted")
+    decide(request_id=permitted.pk, actor=clerk, outcome="PASS")
 
 
 def _told(administrator: User, settings: Any) -> None:

@@ -25,7 +25,7 @@ from tests.factories import founder, started, steps
 pytestmark = pytest.mark.once  # it is about pages
 
 EXPECTED = {200, 301, 302, 403, 404}
-AROUND_A_DECISION = {f"approvals_actionrequest_{act}" for act in ("comment", "attach", "draft", "secret")}
+AROUND_A_DECISION = {f"approvals_actionrequest_{act}" for act in ("comment", "attach", "draft", "secret", "undo")}
 ONLY_POST = {"logout", *AROUND_A_DECISION}  # 405
 OUR_APPS = {"audit", "accounts", "playbooks", "runs", "approvals", "auth", "admin", "django_q", "knox", "axes"}
 HOST_IN_PAGE = re.compile(
@@ -133,7 +133,7 @@ def test_who_may_not_enter_is_led_to_the_log_in(who, everything, administrator, 
 
 
 def test_a_run_in_any_state_has_a_page(everything, superuser, client_for, liaison, validator):
-    rejected = ActionRequest.objects.get()
+    rejected = ActionRequest.objects.get(state="pending", run__isnull=False)
     decide(request_id=rejected.pk, actor=liaison, outcome="FAIL", reason="too close to the hospital")
     cancelled = started(steps({"id": "look", "role": "agent:validator"}, id="looks"))
     stopping.cancel_run(run_id=cancelled.pk, actor=founder(), reason="twice")

@@ -460,7 +460,7 @@ def test_a_list_does_not_break_on_an_odd_query(model, superusers_client):
 
     for query in (*LIST_QUERIES, *asked, *(f"{name}=99999999999999999999" for name in fields)):
         answer = opened(superusers_client, f"{list_of(model)}?{query}")
-        assert answer.status_code in {200, 302, 400}, f"{query[:60]}: {answer.status_code}"
+        assert answer.status_code in {200, 302, 400, 422}, f"{query[:60]}: {answer.status_code}"
 
 
 def test_no_page_breaks_on_an_odd_query(superusers_client):
