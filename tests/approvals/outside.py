@@ -82,10 +82,14 @@ def click_of(member: str, value: Mapping[str, Any], *, name: str = "liaison") ->
     }
 
 
-def clicked(payload: Mapping[str, Any], *, age: int = 0, secret: str = SLACK_SECRET, at: datetime | None = None) -> Any:
-    body = urlencode({"payload": json.dumps(payload)})
+def clicked(payload: Mapping[str, Any], **signed: Any) -> Any:
+    return clicked_as(urlencode({"payload": json.dumps(payload)}).encode(), **signed)
+
+
+def clicked_as(body: bytes, *, age: int = 0, secret: str = SLACK_SECRET, at: datetime | None = None) -> Any:
+    """What Slack's call answers to these bytes, signed."""
     timestamp = str(int((at or clock.now()).timestamp()) - age)
-    signed = hmac.new(secret.encode(), f"v0:{timestamp}:{body}".encode(), hashlib.sha256).hexdigest()
+    signed = hmac.new(secret.encode(), f"v0:{timestamp}:".encode() + body, hashlib.sha256).hexdigest()
     headers = {"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": f"v0={signed}"}
     return Client().post(SLACK_CALL, body, content_type="application/x-www-form-urlencoded", headers=headers)
 
@@ -116,20 +120,25 @@ def decision_of(request: ActionRequest, **more: Any) -> dict[str, Any]:
     }
 
 
-def sent_in(
-    decision: Mapping[str, Any],
+def sent_in(decision: Mapping[str, Any], **signed: Any) -> Any:
+    """What `POST /hitl/external/…` answers to a signed decision."""
+    return sent_as(json.dumps(decision).encode(), **signed)
+
+
+def sent_as(
+    body: bytes,
     *,
     message_id: str = "msg_1",
     age: int = 0,
     secret: str = SIGNING,
     path: str = EXTERNAL_CALL,
 ) -> Any:
-    """What `POST /hitl/external/…` answers to a signed decision."""
-    body, at = json.dumps(decision), clock.now()
+    """What it answers to these bytes, signed as the text that they are."""
+    at = clock.now()
     signed_at = at.fromtimestamp(int(at.timestamp()) - age, at.tzinfo)
     headers = {
         "webhook-id": message_id,
         "webhook-timestamp": str(int(signed_at.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, signed_at, body),
+        "webhook-signature": Webhook(secret).sign(message_id, signed_at, body.decode(errors="replace")),
     }
     return Client().post(path, body, content_type="application/json", headers=headers)

@@ -24,6 +24,11 @@ class ApiCall:
     def __str__(self) -> str:
         return f"{self.method} {self.template}"
 
+    @property
+    def is_signed(self) -> bool:
+        """It carries a signature in place of a credential, which is judged before anything else."""
+        return self.template.startswith(("/hitl/slack/", "/hitl/external/"))
+
     def path(self, ids: Mapping[str, Any]) -> str:
         return self.template.format(**ids)
 

@@ -39,6 +39,7 @@ def ids(validator: User) -> dict[str, Any]:
         "number": 1,
         "signal": "paid",
         "rule_set": "privacy",
+        "system": "clearance",
         "token": lease.token,
     }
 

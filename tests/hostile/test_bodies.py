@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from config.api import MAX_BODY_BYTES
+from tests.approvals.outside import SLACK_SECRET, SLACK_TOKEN, clicked_as, connected, sent_as
 from tests.contract.answers import problem
 from tests.hostile.calls import WITH_A_BODY, ApiCall, api_calls
 from tests.people import Api
@@ -17,7 +18,9 @@ from tests.people import Api
 pytestmark = pytest.mark.django_db
 
 JSON = "application/json"
-CALLS = [call for call in api_calls() if call.method in WITH_A_BODY]
+WITH_BODIES = [call for call in api_calls() if call.method in WITH_A_BODY]
+CALLS = [call for call in WITH_BODIES if not call.is_signed]
+SIGNED = {"/hitl/slack/interactive": clicked_as, "/hitl/external/{system}": sent_as}
 
 
 def sent(api: Api, call: ApiCall, ids: dict[str, Any], body: bytes, content_type: str = JSON) -> Any:
@@ -89,7 +92,7 @@ def test_what_cannot_be_read_is_a_400_with_the_reason(caller, call, ids, nothing
         assert len(document["detail"]) > 20, f"{name}: {document['detail']}"
 
 
-@pytest.mark.parametrize("call", CALLS, ids=str)
+@pytest.mark.parametrize("call", WITH_BODIES, ids=str)
 def test_a_body_beyond_the_cap_is_a_413(caller, call, ids, nothing_moved):
     problem(sent(caller, call, ids, b'{"x": "' + b"x" * MAX_BODY_BYTES + b'"}'), 413, "too_large")
 
@@ -145,17 +148,50 @@ def test_json_is_read_as_utf8_whatever_its_type_claims_besides(caller, call, ids
         assert answer.status_code == 422 or _checks_documents(call, answer), f"{kind}: {answer.content[:300]!r}"
 
 
+NO_OBJECTS = (b"[]", b"null", b'"text"', b"7", b"1.5", b"true", b'[{"x": 1}]')
+
+
 def _checks_documents(call: ApiCall, answer: Any) -> Any:
     validating = call.template == "/acts/playbooks/validate" and answer.status_code == 200
     return validating and answer.json()["valid"] is False and answer.json()["errors"]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-@pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"7", b"1.5", b"true", b'[{"x": 1}]'])
+@pytest.mark.parametrize("body", NO_OBJECTS)
 def test_a_body_that_is_no_object_is_a_422(caller, call, body, ids, nothing_moved):
     answer = sent(caller, call, ids, body)
 
     assert answer.status_code == 422 or _checks_documents(call, answer), answer.content[:300]
+
+
+@pytest.fixture
+def outside(everybody: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may send signed calls: a Slack, and an approval system."""
+    settings.SLACK_TOKEN, settings.SLACK_SIGNING_SECRET = SLACK_TOKEN, SLACK_SECRET
+    connected(everybody, settings, monkeypatch)
+
+
+@pytest.mark.parametrize("call", [call for call in WITH_BODIES if call.is_signed], ids=str)
+def test_a_body_that_is_not_signed_is_a_403_whatever_it_holds(caller, call, ids, outside, nothing_moved):
+    for body in (*UNREADABLE.values(), *NO_OBJECTS):
+        answer = sent(caller, call, ids, body)
+
+        assert answer.json()["code"] in {"bad_signature", "stale_message"}
+        problem(answer, 403, answer.json()["code"])
+
+
+@pytest.mark.parametrize("template", SIGNED)
+def test_a_signed_body_that_cannot_be_read_is_refused_with_the_reason(template, ids, outside, nothing_moved):
+    for body in (*UNREADABLE.values(), *NO_OBJECTS):
+        answer = SIGNED[template](body)
+
+        assert answer.status_code in {400, 403, 422}, f"{body[:40]!r}: {answer.status_code} {answer.content[:300]!r}"
+        assert answer.status_code != 403 or not _is_text(body)  # what is no text has no signature
+        problem(answer, answer.status_code, answer.json()["code"])
+
+
+def _is_text(body: bytes) -> bool:
+    return body.decode(errors="ignore").encode() == body
 
 
 WRONG_TYPES: dict[str, list[dict[str, Any]]] = {
