@@ -9,6 +9,7 @@ from approvals.claiming import claim_request
 from approvals.models import Calendar
 from tests.approvals.test_delegation import lent
 from tests.browser.test_run_pages import photograph
+from tests.browser.visitor import NARROW, TOO_WIDE
 from tests.people import person
 from tests.runs.play import LIAISON, Play, agent, human
 
@@ -56,9 +57,11 @@ def test_no_page_of_people_and_time_is_hard_to_read(request_, administrator, lia
     assert not faults, "\n".join(faults)
 
 
-def test_a_reviewer_reads_what_happens_if_nobody_answers(request_, visitor, client_for):
+def test_what_happens_if_nobody_answers_is_read_on_a_telephone(request_, visitor, client_for):
     anna = person("anna", LIAISON, "staff")
     visitor.come_in_as(client_for(anna))
     visitor.open(f"/admin/approvals/actionrequest/{request_.pk}/decide/")
     assert "If nobody answers" in visitor.words
     assert "it ends without an answer, as a time-out" in visitor.words
+    visitor.page.set_viewport_size(NARROW)
+    assert visitor.page.evaluate(TOO_WIDE) == []
