@@ -135,7 +135,7 @@ class Attachments(Call, ListAPIView[Attachment]):
         "Attach a file",
         about="As JSON with its content in base64, or as `multipart/form-data` with one `file`. What it is, is found "
         "in its bytes. 200 if it was there already.",
-        asks=AttachIn,
+        asks={"application/json": AttachIn, "multipart/form-data": shown.IN_PARTS},
         example=shown.ATTACHING,
         answers={201: AttachmentOut, 200: AttachmentOut},
         shows=shown.ATTACHMENT,

@@ -19,6 +19,12 @@ ATTACHMENT = {
     "href": "/hitl/requests/har_3f9c0a7be412/attachments/7",
 }
 ATTACHING = {"name": "notes.txt", "content": "VGhlIGludm9pY2UgaXMgb3Vycy4="}
+IN_PARTS = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {"file": {"type": "string", "format": "binary", "description": "With its name."}},
+    "example": {"file": "The budget of the year."},
+}
 FILE = {"type": "string", "format": "binary", "description": "The file as it was attached, for saving."}
 DRAFT = {
     "outcome": "PASS",

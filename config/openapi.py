@@ -381,7 +381,7 @@ def _has_pattern(field: serializers.Field[Any, Any, Any, Any]) -> bool:
 
 def _exemplify(carrier: Schema, example: Any) -> None:
     for content in carrier["content"].values():
-        content["example"] = example
+        content["example"] = content["schema"].get("example", example)
 
 
 def _header(name: str, description: str, schema: Schema) -> OpenApiParameter:
