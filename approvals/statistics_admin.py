@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from accounts.models import User
@@ -88,7 +89,7 @@ class RequestTallyAdmin(EvidenceAdmin):
     ) -> HttpResponse:
         """A row by itself says nothing that the page does not."""
         self.find(request, unquote(object_id))
-        return self.changelist_view(request)
+        return redirect("admin:approvals_requesttally_changelist")
 
 
 def shown(found: Mapping[str, Any]) -> dict[str, Any]:

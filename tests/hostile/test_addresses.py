@@ -469,7 +469,7 @@ def test_no_page_breaks_on_an_odd_query(superusers_client):
         f"{status} {path}?{query[:60]}"
         for path in paths
         for query in PAGE_QUERIES
-        if (status := opened(superusers_client, f"{path}?{query}").status_code) not in ASKED
+        if (status := opened(superusers_client, f"{path}?{query}").status_code) not in ASKED | {422}
     ]
 
     assert len(paths) > 60
