@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import assurance
 from accounts.models import User, members_of
-from approvals import claims, inbox, people_views, policy_shown, time_shown
+from approvals import claims, inbox, looked, people_views, policy_shown, time_shown
 from approvals.around import around, initial_answer
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
 from approvals.claiming import claim_request, release_request, renew_claim
@@ -357,6 +357,7 @@ def _page(
         "form": form,
         "answer": answer,
         "revisions": revisions_of(asked),
+        "drift": looked.drift_of(request, asked),
         "more": [
             *more_for(asked, actor, may_decide=bar is None),
             *people_views.offered(asked, actor, may_decide=bar is None),
@@ -378,7 +379,7 @@ def _page(
         **around(request, asked, actor),
         **told_context(asked),
     }
-    return render(request, "approvals/decide.html", context, status=status)
+    return looked.noted(request, asked, render(request, "approvals/decide.html", context, status=status))
 
 
 def page_as_it_is(request: HttpRequest, request_id: str, refusal: Refused) -> HttpResponse:
