@@ -61,6 +61,7 @@ def grant_of(row: Delegation) -> Grant:
         request_type=row.request_type,
         max_severity=row.max_severity,
         request=row.request_id or "",
+        away=row.is_away,
     )
 
 
@@ -69,11 +70,15 @@ def acting_for(user: Any, request: ActionRequest, at: datetime) -> list[Grant]:
     return lent_to(user.pk, grants_with([user.pk]), request, at)
 
 
-def stand_ins(people: Collection[int], request: ActionRequest, at: datetime) -> list[Grant]:
-    """By whom these people can be stood in for, when a request is routed to them."""
-    now = [each for each in grants_with(people) if each.giver in people and each.is_in_force(at)]
-    able = set(_active_people(each.delegate for each in now))
-    return [each for each in now if each.covers(request) and each.delegate in able]
+def lent_by(people: Collection[int], at: datetime) -> list[Grant]:
+    """What these people lend to somebody at this moment, for whatever requests."""
+    return [each for each in grants_with(people) if each.giver in people and each.is_in_force(at)]
+
+
+def stand_ins(lent: Collection[Grant], request: ActionRequest) -> list[Grant]:
+    """Of what is lent, that by which somebody can decide this request."""
+    able = set(_active_people(each.delegate for each in lent))
+    return [each for each in lent if each.covers(request) and each.delegate in able]
 
 
 def _active_people(ids: Any) -> Sequence[int]:

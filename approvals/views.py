@@ -351,6 +351,7 @@ def _page(
         "time": time_shown.shown_of(asked),
         "votes": _votes(asked),
         "deciders": _deciders(asked),
+        "could_decide": policy_shown.could_decide(asked.eligible),
         "claim": claims.claim_on(asked, reader=actor, token=claims.token_of(request, asked)) if is_open else None,
         "must_confirm": must_confirm(asked),
         "word": word_to_type(asked),
