@@ -35,8 +35,8 @@ from config import clock
 from config.batch import Batch
 from config.errors import Forbidden, Invalid, Problem, Refused, WrongState
 from playbooks import durations
-from playbooks.definition import StepKind
 from playbooks.places import Flawed
+from playbooks.policies import why_silence_approves_nothing
 from runs import wake
 from runs.asking import time_out_question
 
@@ -145,14 +145,8 @@ def _by_default(outcome: str, *, failed: bool, at: datetime) -> Decision:
 
 
 def silence_may_approve(request: ActionRequest) -> bool:
-    """Low severity, nothing to fill in, and nothing that could not be undone: each call that is still to come in
-    its playbook names the call that undoes it."""
-    if request.severity != "low" or request.form is not None or request.action is not None:
-        return False
-    if request.run is None:
-        return True
-    steps = request.run.version.definition.walk()
-    return all(step.compensate is not None for step in steps if step.kind is StepKind.SERVICE)
+    steps = request.run.version.definition.walk() if request.run else ()
+    return request.action is None and not why_silence_approves_nothing(request.severity, request.form, steps)
 
 
 def _expire(batch: Batch, request: ActionRequest, at: datetime, wanted: str) -> list[Line]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from approvals.policy import STEP_UP, Policy, Rule
+from approvals.times import OnTimeout
 from audit.shown import made_visible
 
 
@@ -34,6 +35,16 @@ def _sentences(policy: Policy) -> Iterator[str]:
         yield f"Where the harm is {harms}, it needs your password once more."
     if policy.break_glass is not None:
         yield f"In an emergency one member of {made_visible(policy.break_glass.role)} decides alone, which is reviewed."
+
+
+def cautions(policy: Policy) -> list[str]:
+    """What whoever publishes the policy should know: it will not always do as it says."""
+    if policy.time.get("on_timeout") != OnTimeout.APPROVE:
+        return []
+    return [
+        "Careful: it takes silence for consent. That holds only where the harm is low, there is nothing to fill in and "
+        "all that follows can be undone; any other request expires instead."
+    ]
 
 
 def could_decide(eligible: Iterable[Mapping[str, Any]]) -> list[str]:
