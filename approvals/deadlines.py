@@ -102,7 +102,7 @@ def waited_for(request: ActionRequest) -> list[int]:
         return [request.requester_id]
     able = [one for one in request.eligible if not one.get("barred") and _is_next(one["rules"], request.stage)]
     added = request.asked_people.filter(why__in=people.ADDED).values_list("user", flat=True)
-    votes = votes_counted(request).values_list("voter", "on_behalf_of")
+    votes = [(vote.voter_id, vote.on_behalf_of_id) for vote in votes_counted(request)]
     asked = {one["id"] for one in able} | set(added)
     return sorted(asked - {voter for pair in votes for voter in pair})
 

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from accounts.models import Kind, User, is_role, members_of
 from approvals.lending import Grant, lent_to
-from approvals.models import ActionRequest, Asked, Delegation
+from approvals.models import ActionRequest, Delegation
 
 ADDED = ("escalated", "fallback")  # why somebody may decide whom no rule names
 _KNOWN = "_grants_known"  # of a user's instance, which lives as long as one call
@@ -44,8 +44,7 @@ def is_escalated_to(user_id: int, request: ActionRequest) -> bool:
     """Whether the clock has asked this person too, beside those whom the policy names."""
     if not request.timetable:
         return False
-    asked = Asked.objects.filter(request=request.pk, user=user_id, why__in=ADDED)
-    return asked.exists()
+    return any(each.user_id == user_id and each.why in ADDED for each in request.asked_people.all())
 
 
 def grant_of(row: Delegation) -> Grant:

@@ -126,7 +126,7 @@ def _voters(request: ActionRequest, decision: Decision) -> list[dict[str, Any]]:
     """Everybody whose vote stands behind it, the last one last."""
     earlier: Iterable[Vote] = ()
     if not rights.rules_of(request).is_simple:
-        earlier = rights.votes_counted(request).select_related("voter", "on_behalf_of").order_by("id")
+        earlier = rights.votes_counted(request, "voter", "on_behalf_of")
     return [_voter(vote) for vote in (*earlier, *([decision.vote] if decision.vote is not None else []))]
 
 

@@ -225,7 +225,7 @@ def _votes(asked: ActionRequest) -> list[Vote]:
     rules = rules_of(asked)
     if rules.is_simple or (rules.blind and asked.state in OPEN_REQUESTS):
         return []
-    return list(votes_counted(asked).select_related("voter").order_by("id"))
+    return votes_counted(asked, "voter")
 
 
 def actor_of(request: HttpRequest) -> User:
