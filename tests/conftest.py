@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import shutil
@@ -52,6 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for database in {"sqlite", "postgresql"} - {here}:
             if item.get_closest_marker(database):
                 item.add_marker(pytest.mark.skip(reason=f"is about {database}, and this run is on {here}"))
+
+
+def pytest_collection_finish() -> None:
+    """What the collection made stays to the end: a tenth of the suite's time went into looking for waste in it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -45,6 +45,19 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
         yield
 
 
+@pytest.fixture(scope="module")
+def shared_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """What a module's own fixtures write is there for each of its tests, whose changes are undone one by one.
+
+    Not for a module with a test that commits.
+    """
+    scene = transaction.atomic()
+    scene._from_testcase = True  # type: ignore[attr-defined]  # an act may begin in it as if outside of all others
+    with django_db_blocker.unblock(), scene:
+        yield
+        transaction.set_rollback(True)
+
+
 def note_migrations() -> None:
     """As applied: another process on this database asks before it works."""
     recorder = MigrationRecorder(connection)
