@@ -8,7 +8,9 @@ class AccountsConfig(AppConfig):
     verbose_name = "People, agents and services"
 
     def ready(self) -> None:
-        from accounts import log_ins, seeds
+        from accounts import log_ins, seeds, triggers
+        from audit.triggers import declare
 
         log_ins.connect()
+        declare(*triggers.TRIGGERS)
         post_migrate.connect(seeds.after_migrate, dispatch_uid="accounts.seeds")

@@ -22,7 +22,7 @@ from approvals.models import ActionRequest, Decided, Receipt, ReceiptState, Requ
 from approvals.secrets import secret_fields
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
-from config.lists import CursorPages, WholeNumber
+from config.lists import AnyOf, CursorPages, WholeNumber
 from config.openapi import described, listed
 from runs.api import HumanRoleField, WaitField
 from runs.models import Priority
@@ -217,7 +217,7 @@ class RequestOut(serializers.Serializer[Any]):
 
 class RequestFilter(django_filters.FilterSet):
     # Not DISTINCT, as the library would: that sorts every row that fits by all of its columns.
-    status = django_filters.MultipleChoiceFilter(field_name="state", choices=RequestState.choices, distinct=False)
+    status = AnyOf(field_name="state", choices=RequestState.choices)
     priority = django_filters.ChoiceFilter(choices=[(p, p) for p in PRIORITIES], method="by_priority")
     agent_id = django_filters.CharFilter(method="by_agent")
     workflow_id = django_filters.CharFilter()

@@ -58,7 +58,17 @@ def _misunderstood(given: Any, filters: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _takes_several(declared: Any) -> bool:
-    return isinstance(declared, django_filters.MultipleChoiceFilter) or getattr(declared, "takes_several", False)
+    return isinstance(declared, AnyOf) or getattr(declared, "takes_several", False)
+
+
+class AnyOf(django_filters.MultipleChoiceFilter):
+    """One of the words that a column of the row itself may hold, or any of several of them.
+
+    No row is found twice by that, and the library's DISTINCT would have all rows sorted before the first is shown.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, distinct=False, **kwargs)
 
 
 class WholeNumber(django_filters.Filter):

@@ -23,7 +23,7 @@ from rest_framework import serializers
 
 from config.api import NOT_BLANK, STATUS_CODES, TextField
 from config.errors import Refused
-from config.lists import CURSOR, LARGEST_ROW_NUMBER, LIMIT, LONGEST_PAGE, Moment, TrueOrFalse, WholeNumber
+from config.lists import CURSOR, LARGEST_ROW_NUMBER, LIMIT, LONGEST_PAGE, AnyOf, Moment, TrueOrFalse, WholeNumber
 
 Schema = dict[str, Any]
 T = TypeVar("T")
@@ -413,7 +413,7 @@ def _filter(name: str, declared: django_filters.Filter) -> Schema:
             return _query(name, {"type": "string", "enum": ["true", "false"]})
         case Moment():
             return _query(name, {"type": "string", "format": "date-time"}, words)
-        case django_filters.MultipleChoiceFilter():
+        case AnyOf():
             items = {"type": "string", "enum": _words(declared)}
             return _query(name, {"type": "array", "items": items, "minItems": 1}, "Once or more.")
         case django_filters.ChoiceFilter():

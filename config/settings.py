@@ -149,7 +149,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SECRET_KEY = _text("SECRET_KEY")
 if not SECRET_KEY:
     if not EMBEDDED:
-        raise ImproperlyConfigured("SECRET_KEY is not set: give 50 random characters, or SECRET_KEY_FILE.")
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set: give 50 random characters, or their file in SECRET_KEY_FILE."
+        )
     SECRET_KEY = _embedded_secret(VAR_DIR / "secret_key")
 if len(SECRET_KEY) < 32:
     raise ImproperlyConfigured("SECRET_KEY is shorter than 32 characters: give 50 random characters.")

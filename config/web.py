@@ -16,12 +16,15 @@ import uvicorn
 from django.db import connections
 from uvicorn import _subprocess, importer, supervisors
 
+from config.starting import stopping_with_a_sentence
+
 APPLICATION = "config.asgi:application"
 
 
 def main(given: Sequence[str] | None = None) -> None:
     asked = _options().parse_args(given)
-    application = importer.import_from_string(asked.application)
+    with stopping_with_a_sentence():
+        application = importer.import_from_string(asked.application)
     config = uvicorn.Config(
         application, host=asked.host, port=asked.port, workers=asked.workers, lifespan="off", log_level="warning"
     )

@@ -22,7 +22,7 @@ from audit import actions
 from audit.models import Entry
 from config.api import TextField, TruthField, WholeField, validated
 from config.errors import Invalid, NotFound, Problem
-from config.lists import CursorPages, Moment, TrueOrFalse, WholeNumber
+from config.lists import AnyOf, CursorPages, Moment, TrueOrFalse, WholeNumber
 from config.openapi import described, described_anew, listed
 from playbooks.definition import StepKind
 from runs import asking, services, stopping, waits
@@ -357,7 +357,7 @@ def _labelled(runs: QuerySet[Run], key: str, wanted: str) -> QuerySet[Run]:
 
 
 class RunFilter(django_filters.FilterSet):
-    status = django_filters.MultipleChoiceFilter(field_name="state", choices=RunState.choices)
+    status = AnyOf(field_name="state", choices=RunState.choices)
     playbook = django_filters.CharFilter(field_name="version__playbook__slug")
     version = WholeNumber(field_name="version__number")
     started_by = django_filters.CharFilter(field_name="started_by__username")
@@ -494,7 +494,7 @@ class NextTask(Call):
 
 
 class TaskFilter(django_filters.FilterSet):
-    status = django_filters.MultipleChoiceFilter(field_name="state", choices=TaskState.choices)
+    status = AnyOf(field_name="state", choices=TaskState.choices)
     role = django_filters.CharFilter()
     run = WholeNumber(field_name="run_id")
     assignee = django_filters.CharFilter(method="by_assignee")

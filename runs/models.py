@@ -620,6 +620,7 @@ class WorkerHost(models.Model):
 
     class Meta:
         default_permissions = ("view",)
+        verbose_name_plural = "health"  # the page that shows them
 
     def __str__(self) -> str:
         return self.name

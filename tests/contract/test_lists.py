@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from approvals.asking import create_request
 from runs.services import start_run
@@ -219,3 +221,20 @@ def test_a_value_that_nothing_has_shows_an_empty_list(api, path, query):
     fill("/acts/runs", 1)
 
     assert json_of(api.get(f"{path}?{query}"))["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/acts/runs", ["completed", "cancelled"]),
+        ("/acts/tasks", ["completed", "cancelled"]),
+        ("/hitl/requests", ["fulfilled", "cancelled"]),
+    ],
+)
+def test_by_status_the_first_page_is_read_without_sorting_all_rows(api, path, words):
+    with CaptureQueriesContext(connection) as seen:
+        json_of(api.get(path, {"status": words}))
+
+    (listing,) = [each["sql"] for each in seen if "LIMIT 51" in each["sql"]]
+    assert all(f"'{word}'" in listing for word in words)
+    assert "DISTINCT" not in listing

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -173,6 +175,14 @@ def test_the_health_page_of_an_installation_in_order_says_so(client_for, auditor
 
     assert "Nothing is stuck." in text_of(client_for(auditor).get(HEALTH))
     assert client_for(liaison).get(HEALTH).status_code == 403
+
+
+def test_the_health_page_stands_under_its_own_name(client_for, auditor):
+    page = client_for(auditor).get(HEALTH).content.decode()
+
+    (way,) = re.findall(rf'chevron_right</span><a href="{HEALTH}"[^>]*>\s*(.*?)\s*</a', page)
+    assert way == "Health"
+    assert "Worker hosts" not in page
 
 
 def test_it_is_asked_in_as_many_statements_however_much_there_is(client_for, auditor):
