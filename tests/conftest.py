@@ -4,6 +4,7 @@
 - The suite runs on SQLite and on PostgreSQL; a test marked `postgresql` or `sqlite` is about that one alone.
 - SQLite is a file, as in an installation, so that threads and other processes meet the locks that users meet.
 - The database is as it was at first when a test begins (tests/database.py), whatever another one committed.
+- What asks for no database is played once, beside the first of the two.
 - No test reaches a host other than this one.
 """
 
@@ -47,12 +48,21 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(refuse_outside_hosts)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = "postgresql" if "postgresql" in settings.DATABASES["default"]["ENGINE"] else "sqlite"
     for item in items:
-        for database in {"sqlite", "postgresql"} - {here}:
-            if item.get_closest_marker(database):
-                item.add_marker(pytest.mark.skip(reason=f"is about {database}, and this run is on {here}"))
+        about = {database for database in ("sqlite", "postgresql") if item.get_closest_marker(database)}
+        for database in about - {here}:
+            item.add_marker(pytest.mark.skip(reason=f"is about {database}, and this run is on {here}"))
+        if not about and not asks_for_the_database(item):
+            item.add_marker(pytest.mark.once)
+
+
+def asks_for_the_database(item: pytest.Item) -> bool:
+    """A test that does not is refused every connection, so that its claim cannot depend on which one it is."""
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    return item.get_closest_marker("django_db") is not None or "django_db_setup" in fixtures
 
 
 def pytest_collection_finish() -> None:
