@@ -19,6 +19,7 @@ from accounts.models import User
 from approvals import policies, policy_document, policy_shown
 from approvals.models import Policy, PolicyVersion
 from approvals.policies import MANAGE
+from approvals.policy import Policy as Rules
 from audit.shown import made_visible
 from config.admin import HistoryAdmin, admin_page, confirm_page
 from config.errors import Forbidden, Refused
@@ -67,7 +68,11 @@ def as_text(version: PolicyVersion | None) -> str:
 
 
 def in_words(version: PolicyVersion) -> list[str]:
-    return policy_shown.in_words(policy_document.written(version.document, role=OF_THE_STEP))
+    return [*policy_shown.in_words(_rules(version)), *policy_shown.cautions(_rules(version))]
+
+
+def _rules(version: PolicyVersion) -> Rules:
+    return policy_document.written(version.document, role=OF_THE_STEP)
 
 
 class Changed(NamedTuple):
@@ -281,6 +286,8 @@ class PolicyVersionAdmin(HistoryAdmin):
                 refusal = refused
             else:
                 messages.success(request, f"{version} is published. Requests made from now on go by it.")
+                for caution in policy_shown.cautions(_rules(version)):
+                    messages.warning(request, caution)
                 return HttpResponseRedirect(version_url(version))
         published = version.policy.versions.filter(state=VersionState.PUBLISHED).exclude(pk=version.pk)
         before = published.select_related("policy").order_by("-number").first()
