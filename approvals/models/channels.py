@@ -38,7 +38,7 @@ class SlackChannel(models.Model):
         return f"{self.channel} for {self.role}"
 
     def audit_subject(self) -> Subject:
-        return Subject("slack_channel", str(self.pk or ""), facts={"role": self.role, "channel": self.channel})
+        return Subject("channel", str(self.pk or ""), facts={"role": self.role, "channel": self.channel})
 
 
 class ChannelPost(DueRow):
