@@ -8,7 +8,10 @@ a room's tests. That the way ends at the same tables is a claim of its own (test
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -21,21 +24,29 @@ from pytest_django import DjangoDbBlocker
 from audit import triggers
 from config.health import migrations_of_this_code
 
+PATIENCE_SECONDS = 30  # with whoever is still at it after a test
 PRISTINE = "pristine"  # the schema with a copy of every table that is not empty at first
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+) -> str:
+    """The name of the database that is not ours."""
     test = settings.DATABASES["default"].setdefault("TEST", {})
     test["MIGRATE"] = False
     if connection.vendor == "sqlite":
         test["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+    return str(connection.settings_dict["NAME"])
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def django_db_setup(
+    django_db_modify_db_settings: str, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    if str(connection.settings_dict["NAME"]) == django_db_modify_db_settings:
+        yield  # no test of this run asked for a database, so none was made
+        return
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         note_migrations()
         if connection.vendor == "postgresql":
@@ -77,6 +88,14 @@ def put_back() -> None:
     _copies[-1].put_back()
 
 
+def migrated(file: Path) -> None:
+    """A database of somebody else's, as their first `migrate` would leave it, which takes far longer. SQLite alone."""
+    copy = _copies[-1]
+    assert isinstance(copy, SQLiteCopy)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_to(file)
+
+
 class SQLiteCopy:
     """The whole file, kept in memory: tables, triggers and counters alike."""
 
@@ -87,7 +106,16 @@ class SQLiteCopy:
 
     def put_back(self) -> None:
         connection.ensure_connection()
-        self._kept.backup(connection.connection)
+        end = time.monotonic() + PATIENCE_SECONDS
+
+        def in_time(*_: int) -> None:
+            assert time.monotonic() < end, "the database of the tests is held by somebody: a thread, another process"
+
+        self._kept.backup(connection.connection, progress=in_time)
+
+    def write_to(self, file: Path) -> None:
+        with closing(sqlite3.connect(file)) as other:
+            self._kept.backup(other)
 
 
 class PostgreSQLCopy:
