@@ -46,7 +46,7 @@ class SlackChannelAdmin(HistoryAdmin):
     list_display_links = ("shown_role",)
     list_select_related = ("set_by",)
     search_fields = ("role", "channel")
-    ordering = ("ended_at", "role", "id")
+    ordering = ("role", "-id")
     actions_detail = ("end",)
     fieldsets = (
         ("What is posted where", {"fields": ("shown_role", "channel", "shown_state")}),
