@@ -12,14 +12,17 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.contrib.auth.models import AbstractUser, Group, Permission
+from django.contrib.auth.models import AbstractUser, Group, Permission, UserManager
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from knox.models import AbstractAuthToken, get_digest_token
 from knox.settings import CONSTANTS
 from simple_history.models import HistoricalRecords
 
-from audit.services import Subject
+from audit.context import coming_from
+from audit.services import SYSTEM, Subject
+from config.errors import Refused
 from config.prepared import Param, Reading
 
 ROLE_NAME = re.compile(r"(agent|human|svc):[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -38,6 +41,22 @@ def is_role(name: str) -> bool:
     return ROLE_NAME.fullmatch(name) is not None
 
 
+class Users(UserManager["User"]):
+    use_in_migrations = False
+
+    def create_superuser(
+        self, username: str, email: str | None = None, password: str | None = None, **names: Any
+    ) -> User:
+        """For Django's command of that name, which makes no superuser past the log. Raises ValidationError."""
+        from accounts.services import create_superuser  # which knows the models
+
+        try:
+            with coming_from("command"):
+                return create_superuser(username=username, email=email or "", password=password, actor=SYSTEM, **names)
+        except Refused as refusal:
+            raise ValidationError([problem.message for problem in refusal.errors] or refusal.detail)
+
+
 class User(AbstractUser):
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.HUMAN)
     model_name = models.CharField(
@@ -47,6 +66,8 @@ class User(AbstractUser):
         help_text="The model behind an agent, as its operator states it.",
     )
     history = HistoricalRecords(excluded_fields=["password", "last_login"], m2m_fields=["groups"])
+
+    objects: ClassVar[Users] = Users()
 
     proved_at: datetime | None = None  # when they gave the password that stands behind a token
 

@@ -71,6 +71,30 @@ def create_user(
 
 
 @act(denied=actions.USER_CHANGE_DENIED)
+def create_superuser(
+    *,
+    username: str,
+    actor: Someone,
+    first_name: str = "",
+    last_name: str = "",
+    email: str = "",
+    password: str | None = None,
+) -> User:
+    """Make a person who administers everything, and decides nothing by that. Raises Forbidden, Invalid."""
+    if isinstance(actor, User) and not actor.is_superuser:
+        raise Forbidden("Only the operator makes superusers.")
+    at = clock.now()
+    user = User(username=username, first_name=first_name, last_name=last_name, date_joined=at)
+    user.email, user.is_staff, user.is_superuser = User.objects.normalize_email(email), True, True
+    user.set_password(_accepted(password, user))
+    _check_fields(user)
+    user.save()
+    data = {"kind": str(user.kind), "roles": [], "superuser": True}
+    record([Line(actions.USER_CREATED, user.audit_subject(), actor, at, to_state=ACTIVE, data=data)])
+    return user
+
+
+@act(denied=actions.USER_CHANGE_DENIED)
 def create_agent(*, name: str, actor: Someone, roles: Iterable[str], model_name: str = "") -> User:
     return create_user(username=name, kind=Kind.AGENT, roles=roles, model_name=model_name, actor=actor)
 

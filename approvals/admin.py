@@ -30,6 +30,7 @@ from approvals import (  # noqa: F401  they register further pages
     people_views,
     policy_admin,
     request_pages,
+    rights,
     standing_admin,
     talk_views,
 )
@@ -64,6 +65,11 @@ class InboxList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[ActionRequest]:
         self.root_queryset: Any = self.tab.of(self.root_queryset, request.user)
         return super().get_queryset(request, exclude_parameters)
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list: Any = list(self.result_list)
+        rights.know_doers(self.result_list)
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         return {name: value for name, value in super().get_filters_params(params).items() if name != TAB}
@@ -129,9 +135,9 @@ class ActionRequestAdmin(EvidenceAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ActionRequest]:
         seen = ActionRequest.objects.visible_to(request.user)
-        return seen.select_related("run__version__playbook", "task", "requester", "claimed_by", "decided_by").defer(
-            "run__payload", "run__position", "run__version__document"
-        )
+        rows = seen.select_related("run__version__playbook", "task", "requester", "claimed_by", "decided_by")
+        read = rows.prefetch_related(*rights.WITH_WHAT_BARS)
+        return read.defer("run__payload", "run__position", "run__version__document")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ActionRequest | None:
         return super().get_object(request, object_id, from_field) if REQUEST_ID.fullmatch(object_id) else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from approvals import policies, policy_document
 from approvals.policy_document import PolicyInvalid
+from approvals.times import OnTimeout
 from playbooks.policies import Needed
 
 
@@ -20,6 +21,19 @@ def needs(
     except PolicyInvalid:
         return None
     return [Needed(rule.role, rule.approvals, _place(document, rule.id)) for rule in rules.rules if rule.role]
+
+
+def silence(
+    document: Mapping[str, Any], role: str, *, named: policy_document.Named = policies.published
+) -> tuple[str | int, ...] | None:
+    """Where a policy says that it is approved by nobody, once its time is over; None if it does not."""
+    try:
+        rules = policy_document.written(document, role=role, named=named)
+    except PolicyInvalid:
+        return None
+    if rules.time.get("on_timeout") != OnTimeout.APPROVE:
+        return None
+    return ("time", "on_timeout") if "time" in document else ("use",)
 
 
 def _place(document: Mapping[str, Any], rule_id: str) -> tuple[str | int, ...]:

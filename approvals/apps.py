@@ -48,7 +48,9 @@ class ApprovalsConfig(AppConfig):
             lapses=spending.let_lapse,
         )
         performers.register("human", human)
-        policies.register(policies.Reader(flaws=policy_document.flaws, needs=approvers.needs))
+        policies.register(
+            policies.Reader(flaws=policy_document.flaws, needs=approvers.needs, silence=approvers.silence)
+        )
         policy_document.register_section("notify", letters.flaws_of_notify)
         for name, source in delivery.sources().items():
             due.register_source(name, source)

@@ -14,6 +14,7 @@ from accounts.models import KIND_OF_ROLE, Kind, User, is_role
 from approvals import clocks, notify, people, policies, policy_document, proposals, rights, standing
 from approvals.answers import form_of, options_of
 from approvals.binding import what_is_asked
+from approvals.lending import Grant
 from approvals.models import EMERGENCY, ActionRequest, Asked, RequestTemplate
 from approvals.policy import Eligible, Policy, unsatisfiable, with_counts
 from approvals.policy_document import PolicyInvalid
@@ -255,7 +256,7 @@ def ask(
     if rule is not None:
         request.standing_rule, request.next_check_at = rule, at
     told = [] if rule is not None else _to_tell(rules, able)
-    if told and (not is_of_role or any(user.has_lent for user in members)):
+    if not is_of_role or any(user.has_lent for user in members):
         told += _stand_ins(request, told, at)
     if rule is None:
         notify.tell(batch, request, notify.ASKED, told, at)
@@ -287,14 +288,23 @@ def _to_tell(rules: Policy, able: Sequence[Eligible]) -> list[int]:
 
 
 def _stand_ins(request: ActionRequest, told: Sequence[int], at: datetime) -> list[int]:
-    """Who is told beside them, since they stand in for some of them; it is kept with who could decide."""
-    grants = people.stand_ins(told, request, at)
-    added = {grant.delegate: grant for grant in grants if grant.delegate not in {*told, *rights.makers(request)}}
+    """Who is told beside them, since they stand in for some of them. With who could decide it is kept who stands in,
+    and who was out of office."""
+    lent = people.lent_by([one["id"] for one in request.eligible], at)
+    grants = people.stand_ins(lent, request)
+    known = {*told, *rights.makers(request)}
+    added = {each.delegate: each for each in grants if each.giver in told and each.delegate not in known}
     request.eligible = [
-        *request.eligible,
+        *(_with_stand_ins(one, lent, grants) for one in request.eligible),
         *({"id": pk, "name": grant.delegate_name, "rules": [], "for": grant.giver_name} for pk, grant in added.items()),
     ]
     return list(added)
+
+
+def _with_stand_ins(one: Mapping[str, Any], lent: Sequence[Grant], grants: Sequence[Grant]) -> dict[str, Any]:
+    away = any(grant.away for grant in lent if grant.giver == one["id"])
+    names = [grant.delegate_name for grant in grants if grant.giver == one["id"]]
+    return {**one, **({"away": True} if away else {}), **({"lent_to": names} if names else {})}
 
 
 def _alert(batch: Batch, request: ActionRequest, lacking: Sequence[str], at: datetime) -> Line:

@@ -25,6 +25,10 @@ KINDS = (CEILING, ALLOWED, NOT_AFTER, USES)
 WORDS = {
     CEILING: "a ceiling", ALLOWED: "the values that are allowed", NOT_AFTER: "until when", USES: "how often",
 }  # fmt: skip
+REMEDIES = {
+    CEILING: "Give a number, for a field that is one.",
+    ALLOWED: "Give a list of values of the kind that is proposed: texts, or numbers.",
+}  # fmt: skip
 MOST_USES = 1000
 MOST_VALUES = 100
 ABSENT = object()
@@ -77,14 +81,28 @@ def value_at(value: Any, field: str) -> Any:
     return value
 
 
-def numeric_fields(value: Any, place: str = "") -> Iterator[str]:
-    """Places of the numbers within an input, for whoever offers ceilings."""
+def fields(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """(place, value) of the texts and numbers within an input, for whoever offers conditions.
+
+    A name with a dot in it names no place.
+    """
     for name, each in value.items() if isinstance(value, Mapping) else ():
         here = f"{place}{name}"
+        if "." in name:
+            continue
         if isinstance(each, Mapping):
-            yield from numeric_fields(each, f"{here}.")
-        elif _number(each) is not None:
-            yield here
+            yield from fields(each, f"{here}.")
+        elif is_number(each) or isinstance(each, str):
+            yield here, each
+
+
+def can_have_ceiling(value: Any) -> bool:
+    """A number, or a text that is one."""
+    return _number(value) is not None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def in_words(constraints: Mapping[str, Any]) -> list[str]:
@@ -126,7 +144,7 @@ def _field_problems(given: Mapping[str, Any], action: Mapping[str, Any]) -> Iter
             if value is ABSENT:
                 yield Problem(f"constraints.{kind}.{field}", "not in the input", "Name a field that is proposed.")
             elif not is_fit(condition, value):
-                remedy = "Give a number, for a field that is one." if kind == CEILING else "Give a list of values."
+                remedy = REMEDIES[kind]
                 yield Problem(f"constraints.{kind}.{field}", "does not fit", remedy)
 
 
@@ -135,7 +153,13 @@ def _is_ceiling(condition: Any, value: Any) -> bool:
 
 
 def _is_choice(condition: Any, value: Any) -> bool:
-    return isinstance(condition, list) and 0 < len(condition) <= MOST_VALUES and not isinstance(value, dict | list)
+    is_list = isinstance(condition, list) and 0 < len(condition) <= MOST_VALUES and not isinstance(value, dict | list)
+    return is_list and (value is None or all(_kind(one) is _kind(value) for one in condition))
+
+
+def _kind(value: Any) -> type:
+    """Of a JSON value; its numbers are of one kind."""
+    return float if is_number(value) else type(value)
 
 
 def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +184,7 @@ def _breach(constraints: Mapping[str, Any], field: str, value: Any) -> str:
     most, choice = constraints.get(CEILING, {}).get(field), constraints.get(ALLOWED, {}).get(field)
     if most is not None and ((number := _number(value)) is None or number > Decimal(most)):
         return f"{field} is more than {most}"
-    if choice is not None and not any(value == one and type(value) is type(one) for one in choice):
+    if choice is not None and not any(value == one and _kind(value) is _kind(one) for one in choice):
         return f"{field} is not among what is allowed"
     return ""
 

@@ -35,8 +35,8 @@ from config import clock
 from config.batch import Batch
 from config.errors import Forbidden, Invalid, Problem, Refused, WrongState
 from playbooks import durations
-from playbooks.definition import StepKind
 from playbooks.places import Flawed
+from playbooks.policies import why_silence_approves_nothing
 from runs import wake
 from runs.asking import time_out_question
 
@@ -102,7 +102,7 @@ def waited_for(request: ActionRequest) -> list[int]:
         return [request.requester_id]
     able = [one for one in request.eligible if not one.get("barred") and _is_next(one["rules"], request.stage)]
     added = request.asked_people.filter(why__in=people.ADDED).values_list("user", flat=True)
-    votes = votes_counted(request).values_list("voter", "on_behalf_of")
+    votes = [(vote.voter_id, vote.on_behalf_of_id) for vote in votes_counted(request)]
     asked = {one["id"] for one in able} | set(added)
     return sorted(asked - {voter for pair in votes for voter in pair})
 
@@ -145,14 +145,8 @@ def _by_default(outcome: str, *, failed: bool, at: datetime) -> Decision:
 
 
 def silence_may_approve(request: ActionRequest) -> bool:
-    """Low severity, nothing to fill in, and nothing that could not be undone: each call that is still to come in
-    its playbook names the call that undoes it."""
-    if request.severity != "low" or request.form is not None or request.action is not None:
-        return False
-    if request.run is None:
-        return True
-    steps = request.run.version.definition.walk()
-    return all(step.compensate is not None for step in steps if step.kind is StepKind.SERVICE)
+    steps = request.run.version.definition.walk() if request.run else ()
+    return request.action is None and not why_silence_approves_nothing(request.severity, request.form, steps)
 
 
 def _expire(batch: Batch, request: ActionRequest, at: datetime, wanted: str) -> list[Line]:

@@ -6,12 +6,13 @@ All of it is text of authors, agents and applicants: hidden characters become vi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from approvals.binding import what_is_asked
+from approvals.changes import Changed
 from approvals.models import ActionRequest
 from approvals.rights import rules_of
 from approvals.secrets import MASK, secret_fields
@@ -24,6 +25,7 @@ from playbooks.definition import PERFORMED_KINDS, Call, Definition
 from runs.models import OPEN_TASKS, Run, Task, TaskState
 
 LOG_LINES = 50
+KEPT_UNDER = ("asked.context.", "asked.input.", "action.payload.", "action.input.")
 LONG_CHARACTERS, LONG_LINES = 800, 16  # beyond these a value scrolls in a box of its own
 
 
@@ -187,9 +189,18 @@ def revisions_of(request: ActionRequest) -> list[RevisionShown]:
     ]
 
 
+def changes_shown(changes: Iterable[Changed]) -> tuple[ChangeShown, ...]:
+    return tuple(_change(each.as_json()) for each in changes)
+
+
 def _change(change: Mapping[str, Any]) -> ChangeShown:
     before, after = (as_text(change[name]) if name in change else None for name in ("before", "after"))
-    return ChangeShown(made_visible(change["path"]), before, after)
+    return ChangeShown(made_visible(_place(change["path"])), before, after)
+
+
+def _place(path: str) -> str:
+    """As people know the field: where it is kept within what is asked tells them nothing."""
+    return next((path.removeprefix(prefix) for prefix in KEPT_UNDER if path.startswith(prefix)), path)
 
 
 # The run --------------------------------------------------------------------------------------------------

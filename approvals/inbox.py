@@ -62,8 +62,8 @@ def badge(user: Any) -> str:
 def bar_of(request: ActionRequest, user: Any) -> policy.Bar | None:
     """Why this person may not decide, for showing; a decision asks again, under the lock.
 
-    Makes no query for a request read with its run, and a user whose roles have been read; but for one that needs
-    several approvals, or people who did not do another step.
+    Makes no query for a request read with its run, `WITH_WHAT_BARS` and `know_doers`, and a user of whom all that
+    counts has been read once.
     """
     rules = rights.rules_of(request)
     return rights.bar_of(request, rights.person_known(user, rules), rules)
@@ -71,5 +71,7 @@ def bar_of(request: ActionRequest, user: Any) -> policy.Bar | None:
 
 def next_for(user: Any) -> ActionRequest | None:
     """The first request in the inbox that this person may decide."""
-    waiting = TO_DECIDE.rows(user).select_related("run")[:LOOKED_THROUGH]
+    rows = TO_DECIDE.rows(user).select_related("run").prefetch_related(*rights.WITH_WHAT_BARS)
+    waiting = list(rows[:LOOKED_THROUGH])
+    rights.know_doers(waiting)
     return next((request for request in waiting if bar_of(request, user) is None), None)

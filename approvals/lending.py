@@ -29,6 +29,7 @@ class Grant:
     request_type: str = ""
     max_severity: str = "critical"
     request: str = ""
+    away: bool = False  # its giver is out of office all that time
 
     def is_in_force(self, at: datetime) -> bool:
         return self.starts_at <= at < self.over_at

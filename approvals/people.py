@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from accounts.models import Kind, User, is_role, members_of
 from approvals.lending import Grant, lent_to
-from approvals.models import ActionRequest, Asked, Delegation
+from approvals.models import ActionRequest, Delegation
 
 ADDED = ("escalated", "fallback")  # why somebody may decide whom no rule names
 _KNOWN = "_grants_known"  # of a user's instance, which lives as long as one call
@@ -44,8 +44,7 @@ def is_escalated_to(user_id: int, request: ActionRequest) -> bool:
     """Whether the clock has asked this person too, beside those whom the policy names."""
     if not request.timetable:
         return False
-    asked = Asked.objects.filter(request=request.pk, user=user_id, why__in=ADDED)
-    return asked.exists()
+    return any(each.user_id == user_id and each.why in ADDED for each in request.asked_people.all())
 
 
 def grant_of(row: Delegation) -> Grant:
@@ -61,6 +60,7 @@ def grant_of(row: Delegation) -> Grant:
         request_type=row.request_type,
         max_severity=row.max_severity,
         request=row.request_id or "",
+        away=row.is_away,
     )
 
 
@@ -69,11 +69,15 @@ def acting_for(user: Any, request: ActionRequest, at: datetime) -> list[Grant]:
     return lent_to(user.pk, grants_with([user.pk]), request, at)
 
 
-def stand_ins(people: Collection[int], request: ActionRequest, at: datetime) -> list[Grant]:
-    """By whom these people can be stood in for, when a request is routed to them."""
-    now = [each for each in grants_with(people) if each.giver in people and each.is_in_force(at)]
-    able = set(_active_people(each.delegate for each in now))
-    return [each for each in now if each.covers(request) and each.delegate in able]
+def lent_by(people: Collection[int], at: datetime) -> list[Grant]:
+    """What these people lend to somebody at this moment, for whatever requests."""
+    return [each for each in grants_with(people) if each.giver in people and each.is_in_force(at)]
+
+
+def stand_ins(lent: Collection[Grant], request: ActionRequest) -> list[Grant]:
+    """Of what is lent, that by which somebody can decide this request."""
+    able = set(_active_people(each.delegate for each in lent))
+    return [each for each in lent if each.covers(request) and each.delegate in able]
 
 
 def _active_people(ids: Any) -> Sequence[int]:

@@ -12,6 +12,7 @@ from django.contrib import admin
 from accounts.models import User
 from approvals import policies, policy_document, policy_shown
 from approvals.models import Policy, PolicyVersion
+from approvals.policy import Policy as Rules
 from playbooks.version_pages import Kind, VersionedPages, VersionPages, slug_field, text_field
 
 EXAMPLE = """\
@@ -45,8 +46,16 @@ def as_text(version: PolicyVersion) -> str:
 
 def said(version: PolicyVersion) -> dict[str, Any]:
     """In sentences, and as it is written."""
-    policy = policy_document.written(version.document, role=OF_THE_STEP)
-    return {"sentences": policy_shown.in_words(policy), "text": as_text(version)}
+    sentences = [*policy_shown.in_words(_rules(version)), *cautions(version)]
+    return {"sentences": sentences, "text": as_text(version)}
+
+
+def cautions(version: PolicyVersion) -> list[str]:
+    return policy_shown.cautions(_rules(version))
+
+
+def _rules(version: PolicyVersion) -> Rules:
+    return policy_document.written(version.document, role=OF_THE_STEP)
 
 
 def _create(*, actor: User, slug: str, title: str, text: str) -> PolicyVersion:
@@ -75,6 +84,7 @@ POLICIES = Kind(
     edit=_edit,
     publish=policies.publish_version,
     retire=policies.retire_version,
+    cautions=cautions,
     in_use="Requests made from now on go by it.",
     retire_button="Retire the policy",
     retire_intro="Later requests use the newest version that is still published. Where none is, a playbook that names "

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from approvals.policy import STEP_UP, Policy, Rule
+from approvals.times import OnTimeout
 from audit.shown import made_visible
 
 
@@ -33,6 +35,37 @@ def _sentences(policy: Policy) -> Iterator[str]:
         yield f"Where the harm is {harms}, it needs your password once more."
     if policy.break_glass is not None:
         yield f"In an emergency one member of {made_visible(policy.break_glass.role)} decides alone, which is reviewed."
+
+
+def cautions(policy: Policy) -> list[str]:
+    """What whoever publishes the policy should know: it will not always do as it says."""
+    if policy.time.get("on_timeout") != OnTimeout.APPROVE:
+        return []
+    return [
+        "Careful: it takes silence for consent. That holds only where the harm is low, there is nothing to fill in and "
+        "all that follows can be undone; any other request expires instead."
+    ]
+
+
+def could_decide(eligible: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Who could decide when a request was made, a line each, with what kept them from it."""
+    return [made_visible(f"{one['name']}{_in_brackets(_notes(one))}") for one in eligible]
+
+
+def _notes(one: Mapping[str, Any]) -> Iterator[str]:
+    if "for" in one:
+        yield f"in place of {one['for']}"
+    if one.get("away"):
+        yield "out of office"
+    if one.get("lent_to"):
+        yield f"{' and '.join(one['lent_to'])} may decide in their place"
+    if one.get("barred"):
+        yield f"may not: {one['barred']}"
+
+
+def _in_brackets(notes: Iterator[str]) -> str:
+    said = "; ".join(notes)
+    return f" ({said})" if said else ""
 
 
 def _span(seconds: int) -> str:

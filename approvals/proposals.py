@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accounts.models import User
+from approvals.changes import Changed, changes_between
 from approvals.models.receipts import Executor
 from audit.canonical import digest
 from audit.shown import made_visible
@@ -25,6 +26,9 @@ from playbooks.payloads import payload_problems
 from runs.models import Run
 
 MAY_START = "runs.start"
+TERMS = ("method", "url", "query_url", "headers", "verdict_statuses", "secret_ref", "secret_header", "signing_ref")
+"""Fields of a connector that say what a call of it does."""
+LOOKED_BACK = 100  # changes of a connector, for the one that a proposal was made under
 
 
 class ProposalVoid(Refused):
@@ -121,10 +125,12 @@ def _set_up(name: str) -> str:
     Its secrets are in it by their references alone, and whether it is switched on just now is not.
     """
     connector = Connector.objects.filter(name=name).first()
-    if connector is None or catalogue.is_code(name):
-        return ""
-    told = ("method", "url", "query_url", "headers", "verdict_statuses", "secret_ref", "secret_header", "signing_ref")
-    return digest({field: getattr(connector, field) for field in told})
+    return "" if connector is None or catalogue.is_code(name) else digest(_terms(connector))
+
+
+def _terms(connector: Any) -> dict[str, Any]:
+    """Of a connector, or of one as it was."""
+    return {field: getattr(connector, field) for field in TERMS}
 
 
 # Before it is done ----------------------------------------------------------------------------------------
@@ -156,8 +162,11 @@ def startable(request: Any) -> Version:
     ).first()  # fmt: skip
     why = _why_void(action, version, requester)
     if why or version is None:
+        changes = [one.as_json() for one in changes_since(action)]
         raise ProposalVoid(
-            f"It cannot be started any more: {why}. Reject it, or let it be asked anew.", subject=request
+            f"It cannot be started any more: {why}. Reject it, or let it be asked anew.",
+            subject=request,
+            extra={"changes": changes},
         )
     return version
 
@@ -174,6 +183,16 @@ def _why_void(action: Mapping[str, Any], version: Version | None, requester: Use
     if not requester.has_perm(MAY_START):
         return f"{requester.get_username()}, in whose name it would start, may start nothing any more"
     return ""
+
+
+def changes_since(action: Mapping[str, Any]) -> list[Changed]:
+    """How the connector that is to be called differs from what it was when this was proposed, as far as is kept."""
+    now = Connector.objects.filter(name=action.get("call", "")).first()
+    if now is None or digest(_terms(now)) == action.get("call_sha256"):
+        return []
+    earlier = map(_terms, Connector.history.filter(id=now.pk).order_by("-history_date", "-history_id")[:LOOKED_BACK])
+    was = next((terms for terms in earlier if digest(terms) == action.get("call_sha256")), None)
+    return [] if was is None else changes_between(was, _terms(now))
 
 
 def payload_of(action: Mapping[str, Any]) -> dict[str, Any]:

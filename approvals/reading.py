@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hmac
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db.models import CharField, Exists, OuterRef
 
+from approvals import drift
 from approvals.models import DECIDABLE_REQUESTS, DECIDED_REQUESTS, ActionRequest, Draft, Vote
 from audit.services import contended
 from config import clock
@@ -96,8 +98,10 @@ def refuse_unless_open(request: ActionRequest, *, at: datetime | None = None) ->
 
 
 def refuse_unless_current(request: ActionRequest, revision: int | None, shown_digest: str = "") -> None:
-    """Raises StaleRevision if the person was shown something else than is asked now."""
+    """Raises StaleRevision, with what is different, if the person was shown something else than is asked now."""
+    extra = partial(drift.told, request, revision)
     if revision is not None and revision != request.revision:
-        raise StaleRevision(f"You were shown revision {revision}; it is now {request.revision}.", subject=request)
+        detail = f"You were shown revision {revision}; it is now {request.revision}."
+        raise StaleRevision(detail, subject=request, extra=extra())
     if shown_digest and not hmac.compare_digest(shown_digest, request.digest):
-        raise StaleRevision(subject=request)
+        raise StaleRevision(subject=request, extra=extra())

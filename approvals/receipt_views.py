@@ -17,7 +17,7 @@ from accounts.models import User
 from approvals import constraints, holding, proposals
 from approvals.choices import in_words
 from approvals.condition_fields import fields_of
-from approvals.evidence import Value, values_of
+from approvals.evidence import ChangeShown, Value, changes_shown, values_of
 from approvals.models import ActionRequest, Receipt, ReceiptState
 from approvals.models.receipts import Executor, receipt_of
 from approvals.notify import link_to
@@ -34,6 +34,7 @@ class ProposalShown:
     sentence: str
     values: tuple[Value, ...]
     void: str = ""  # why it cannot be done any more
+    changes: tuple[ChangeShown, ...] = ()  # of what it rests on, since it was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ def parts_of(asked: ActionRequest, reader: User, sent: Mapping[str, str]) -> dic
 
 def _proposal(asked: ActionRequest) -> ProposalShown:
     action = asked.action or {}
-    return ProposalShown(proposals.sentence(asked), values_of(constraints.material(action)), _void(asked))
+    void = _void(asked)
+    changes = changes_shown(proposals.changes_since(action)) if void else ()
+    return ProposalShown(proposals.sentence(asked), values_of(constraints.material(action)), void, changes)
 
 
 def _void(asked: ActionRequest) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from approvals import constraints, proof, proposals, rights, signing
+from approvals.changes import changes_between
 from approvals.models import ActionRequest, Receipt, ReceiptState, Spending, Vote
 from approvals.models.receipts import Executor
 from approvals.outcomes import Decision
@@ -125,7 +126,7 @@ def _voters(request: ActionRequest, decision: Decision) -> list[dict[str, Any]]:
     """Everybody whose vote stands behind it, the last one last."""
     earlier: Iterable[Vote] = ()
     if not rights.rules_of(request).is_simple:
-        earlier = rights.votes_counted(request).select_related("voter", "on_behalf_of").order_by("id")
+        earlier = rights.votes_counted(request, "voter", "on_behalf_of")
     return [_voter(vote) for vote in (*earlier, *([decision.vote] if decision.vote is not None else []))]
 
 
@@ -229,7 +230,8 @@ def _use_up(
     """Spend a receipt in the act that mints or releases it: what is done must be what was approved."""
     found = proof.action_digest(receipt.request_id, receipt.revision, effective)
     if found != receipt.digest:
-        raise ActionMismatch(subject=receipt)
+        changes = [one.as_json() for one in changes_between(receipt.action, dict(effective))]
+        raise ActionMismatch(subject=receipt, extra={"changes": changes})
     line = transitioned(receipt.spend, actor=SYSTEM, at=at, data={"digest": found, "use": 1})
     batch.insert(Spending(receipt=receipt, number=1, action=dict(effective), digest=found, spent_at=at, **done))
     if not stored:

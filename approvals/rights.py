@@ -3,18 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Permission
-from django.db.models import Aggregate, BigIntegerField, CharField, Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models import (
+    Aggregate,
+    BigIntegerField,
+    CharField,
+    Exists,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    TextField,
+    Value,
+)
 
 from accounts.models import Kind, User, is_role, members_of
 from approvals import people, policy, policy_document
 from approvals.lending import kin, lent_to
-from approvals.models import ActionRequest, RuleState, StandingRule, Vote
+from approvals.models import ActionRequest, Revision, RuleState, StandingRule, Vote
 from audit.context import origin
 from config import clock
 from config.errors import Forbidden, Refused, RoleRequired
@@ -68,7 +79,7 @@ def person(user: Any, rules: policy.Policy) -> policy.Person:
         active=now.is_active,
         roles=frozenset(name for name in names if is_role(name)),
         name=now.username,
-        permissions=frozenset(_held(now.pk, rules)),
+        permissions=frozenset(_held(now.pk)) if _wanted(rules) else frozenset(),
         grants=tuple(people.grants_with([now.pk])) if now.has_grants else (),
     )
 
@@ -88,19 +99,27 @@ def person_known(user: Any, rules: policy.Policy) -> policy.Person:
         active=user.is_active,
         roles=user.roles,
         name=user.get_username(),
-        permissions=frozenset(_held(user.pk, rules)),
+        permissions=frozenset(_held_known(user)) if _wanted(rules) else frozenset(),
         grants=tuple(people.grants_known(user)),
     )
 
 
-def _held(user_id: int, rules: policy.Policy) -> set[str]:
-    """Which of the permissions that the policy names this person has been given. Being superuser is not a right."""
-    wanted = {rule.permission for rule in rules.rules if rule.permission}
-    if not wanted:
-        return set()
+def _wanted(rules: policy.Policy) -> set[str]:
+    return {rule.permission for rule in rules.rules if rule.permission}
+
+
+def _held(user_id: int) -> set[str]:
+    """The permissions that this person has been given. Being superuser is not a right."""
     given = Permission.objects.filter(Q(user=user_id) | Q(group__user=user_id))
-    names = {f"{app}.{code}" for app, code in given.values_list("content_type__app_label", "codename")}
-    return wanted & names
+    return {f"{app}.{code}" for app, code in given.values_list("content_type__app_label", "codename")}
+
+
+def _held_known(user: Any) -> set[str]:
+    """Read once for each instance, which lives as long as one call."""
+    if not hasattr(user, "_held_known"):
+        user._held_known = _held(user.pk)
+    found: set[str] = user._held_known
+    return found
 
 
 # Whether they may -----------------------------------------------------------------------------------------
@@ -239,8 +258,8 @@ def makers(request: ActionRequest) -> dict[int, str]:
     if request.run is not None:
         found[request.run.started_by_id] = "started this run"
     if request.revision > 1:
-        edited = request.revisions.filter(made_by__isnull=False, keeps_votes=False)
-        found |= dict.fromkeys(edited.values_list("made_by", flat=True), "changed what is asked")
+        editors = [each.made_by_id for each in request.revisions.all() if each.made_by_id and not each.keeps_votes]
+        found |= dict.fromkeys(editors, "changed what is asked")
     return found
 
 
@@ -248,35 +267,59 @@ def doers(request: ActionRequest, rules: policy.Policy) -> dict[int, str]:
     """User id → which of the steps they did or decided whose doers may not decide this one."""
     if not rules.distinct_from_steps or request.run_id is None:
         return {}
-    tasks = Task.objects.filter(run=request.run_id, step__in=rules.distinct_from_steps, assignee__isnull=False)
-    votes = Vote.objects.filter(request__run=request.run_id, request__task__step__in=rules.distinct_from_steps)
-    done = {pk: f"did the step {step}" for pk, step in tasks.values_list("assignee", "step")}
-    return done | {pk: f"decided on the step {step}" for pk, step in votes.values_list("voter", "request__task__step")}
+    known = getattr(request, "_doings", None)
+    if known is None:
+        known = _doings([request.run_id], rules.distinct_from_steps)
+    mine = [(who, step, why) for run_id, who, step, why in known if run_id == request.run_id]
+    return {who: f"{why} {step}" for who, step, why in mine if step in rules.distinct_from_steps}
+
+
+def know_doers(requests: Iterable[ActionRequest]) -> None:
+    """Read at once, for many requests, what `doers` is asked of each."""
+    barring = [(one, rules_of(one).distinct_from_steps) for one in requests if one.run_id is not None]
+    asked = {one.run_id for one, steps in barring if steps and one.run_id is not None}
+    if not asked:
+        return
+    known = _doings(asked, {step for _, steps in barring for step in steps})
+    for one, _ in barring:
+        one._doings = known  # type: ignore[attr-defined]
+
+
+def _doings(runs: Collection[int], steps: Collection[str]) -> list[tuple[int, int, str, str]]:
+    """(run, person, step, what they did) of these steps of these runs; what they decided comes last, and counts."""
+    tasks = Task.objects.filter(run__in=runs, step__in=steps, assignee__isnull=False)
+    votes = Vote.objects.filter(request__run__in=runs, request__task__step__in=steps)
+    done = [(*row, "did the step") for row in tasks.values_list("run", "assignee", "step")]
+    told = votes.values_list("request__run", "voter", "request__task__step")
+    return done + [(*row, "decided on the step") for row in told]
 
 
 def voters(request: ActionRequest, rules: policy.Policy) -> set[int]:
     """Who has voted on this revision already, where one vote is not enough."""
     if rules.is_simple:
         return set()
-    votes = votes_counted(request).values_list("voter", "on_behalf_of")
-    return {pk for pair in votes for pk in pair if pk is not None}
+    pairs = [(vote.voter_id, vote.on_behalf_of_id) for vote in votes_counted(request)]
+    return {pk for pair in pairs for pk in pair if pk is not None}
 
 
 def votes_cast(request: ActionRequest) -> list[policy.Cast]:
     """The votes on what is asked now."""
-    votes = votes_counted(request).order_by("id")
     return [
         policy.Cast(vote.voter_id, vote.stage, vote.outcome, fails(request, vote.outcome), frozenset(vote.rules))
-        for vote in votes
+        for vote in votes_counted(request)
     ]
 
 
-def votes_counted(request: ActionRequest) -> QuerySet[Vote]:
-    """Those on this revision, and on earlier ones that it only narrows."""
-    if request.revision == 1:
-        return request.votes.filter(revision=1)
-    broken = request.revisions.filter(keeps_votes=False).order_by("-number").values_list("number", flat=True)
-    return request.votes.filter(revision__gte=broken.first() or 1)
+def votes_counted(request: ActionRequest, *with_people: str) -> list[Vote]:
+    """Those on this revision, and on earlier ones that it only narrows, in order; each with the people named."""
+    voided = [each.number for each in request.revisions.all() if not each.keeps_votes] if request.revision > 1 else []
+    votes = request.votes.select_related(*with_people) if with_people else request.votes.all()
+    return sorted((vote for vote in votes if vote.revision >= max(voided, default=1)), key=lambda vote: vote.pk)
+
+
+_EDITORS = Revision.objects.only("request", "number", "made_by", "keeps_votes")
+WITH_WHAT_BARS = ("votes", "asked_people", Prefetch("revisions", _EDITORS))
+"""What is read with many requests, to say of each what bars a person from it."""
 
 
 def fails(request: ActionRequest, outcome: str) -> bool:

@@ -17,6 +17,7 @@ from django.db import transaction
 
 from accounts.models import User
 from approvals import constraints, proof, proposals, signing
+from approvals.changes import changes_between
 from approvals.models import ActionRequest, Receipt, ReceiptAlert, ReceiptState, RequestState, Spending, Vote
 from approvals.models.receipts import Executor, receipt_of
 from approvals.receipts import RECEIPT_FIELDS, RECEIPT_LABEL, ActionMismatch, approved_action
@@ -148,7 +149,9 @@ def refuse_unless_approved(receipt: Receipt, effective: Mapping[str, Any]) -> st
     if why or not receipt.constraints:
         how = f": {why}" if why and receipt.constraints else ""
         detail = f"This is not what was approved{how}. It was refused, and the receipt is as it was."
-        raise ActionMismatch(detail, subject=receipt, extra={"approved": receipt.digest, "effective": digest})
+        changes = [one.as_json() for one in changes_between(receipt.action, dict(effective))]
+        extra = {"approved": receipt.digest, "effective": digest, "changes": changes}
+        raise ActionMismatch(detail, subject=receipt, extra=extra)
     return digest
 
 

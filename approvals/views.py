@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import assurance
 from accounts.models import User, members_of
-from approvals import claims, inbox, people_views, policy_shown, time_shown
+from approvals import claims, inbox, looked, people_views, policy_shown, time_shown
 from approvals.around import around, initial_answer
 from approvals.choices import Choice, choices_of, label_of, must_confirm, word_to_type
 from approvals.claiming import claim_request, release_request, renew_claim
@@ -225,7 +225,7 @@ def _votes(asked: ActionRequest) -> list[Vote]:
     rules = rules_of(asked)
     if rules.is_simple or (rules.blind and asked.state in OPEN_REQUESTS):
         return []
-    return list(votes_counted(asked).select_related("voter").order_by("id"))
+    return votes_counted(asked, "voter")
 
 
 def actor_of(request: HttpRequest) -> User:
@@ -351,12 +351,14 @@ def _page(
         "time": time_shown.shown_of(asked),
         "votes": _votes(asked),
         "deciders": _deciders(asked),
+        "could_decide": policy_shown.could_decide(asked.eligible),
         "claim": claims.claim_on(asked, reader=actor, token=claims.token_of(request, asked)) if is_open else None,
         "must_confirm": must_confirm(asked),
         "word": word_to_type(asked),
         "form": form,
         "answer": answer,
         "revisions": revisions_of(asked),
+        "drift": looked.drift_of(request, asked),
         "more": [
             *more_for(asked, actor, may_decide=bar is None),
             *people_views.offered(asked, actor, may_decide=bar is None),
@@ -378,7 +380,7 @@ def _page(
         **around(request, asked, actor),
         **told_context(asked),
     }
-    return render(request, "approvals/decide.html", context, status=status)
+    return looked.noted(request, asked, render(request, "approvals/decide.html", context, status=status))
 
 
 def page_as_it_is(request: HttpRequest, request_id: str, refusal: Refused) -> HttpResponse:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
@@ -21,7 +22,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, connection
 from django.http import FileResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from django.urls import get_resolver
@@ -143,13 +144,24 @@ async def _part_by_part(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 def _register_signing_key() -> None:
-    """People decide here: without a key to sign receipts with, there is nothing to start for."""
+    """People decide here: without a key to sign receipts with, there is nothing to start for.
+
+    In a thread of its own: some servers import this module within their event loop, where Django does not ask the
+    database.
+    """
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(_registered).result()
+
+
+def _registered() -> None:
     from approvals import signing
 
     try:
         signing.register_or_stop()
     except (OperationalError, ProgrammingError):
         log.warning("the database is not ready; the signing key is registered by `manage.py migrate`, or a new start")
+    finally:
+        connection.close()
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")

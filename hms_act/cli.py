@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import hms_act
-from hms_act import commands
+from hms_act import commands, report_commands
 from hms_act.client import DEFAULT_URL, DEFAULT_WAIT_SECONDS, Client
-from hms_act.commands import DONE, REFUSED, Command, Session, UsageError
+from hms_act.commands import DONE, REFUSED, Command, Session, Shown, UsageError
 from hms_act.errors import HmsActError, ServerError, Unreachable
 from hms_act.retry import Retry
 from hms_act.state import State
@@ -32,8 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(argv)
         shown = args.command(_session(args.url), args)
-        _write(json.dumps(shown.data, indent=2) if args.json else shown.text)
-        return int(shown.code)
+        if isinstance(shown, Shown):
+            _write(json.dumps(shown.data, indent=2) if args.json else shown.text)
+            return int(shown.code)
+        for one in shown:  # with --json, one JSON text in a line
+            _write(json.dumps(one.data) if args.json else one.text)
+        return DONE
     except SystemExit as end:  # argparse: --help, or an error it has already told
         return int(end.code or DONE)
     except KeyboardInterrupt:
@@ -75,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_task_commands(command)
     _add_incident_commands(command)
     _add_request_commands(command)
+    _add_report_commands(command)
     _add_access_commands(command)
     _add_playbook_commands(subparsers, after)
     return parser
@@ -126,7 +131,7 @@ def _add_incident_commands(command: AddCommand) -> None:
 
 
 def _add_request_commands(command: AddCommand) -> None:
-    command("inbox", commands.inbox, "List the requests that wait for a person.")
+    command("inbox", commands.inbox, "List the requests that wait for a person, the oldest first.")
     adding = command("approve", commands.approve, "Approve a request, or answer it, as `show` has shown it.")
     adding.add_argument("request", type=_request, metavar="REQUEST")
     adding.add_argument("--note", default="", help="why")
@@ -137,6 +142,25 @@ def _add_request_commands(command: AddCommand) -> None:
     adding.add_argument("request", type=_request, metavar="REQUEST")
     adding.add_argument("--reason", required=True, help="why")
     adding.add_argument("--revision", type=int, metavar="N", help="only if the request is still this revision")
+
+    help = "Take back a question that you asked; or cancel a run."
+    adding = command("cancel", commands.cancel, help)
+    adding.add_argument("what", type=_run_or_request, metavar="RUN|REQUEST")
+    adding.add_argument("--reason", default="", help="why")
+
+
+def _add_report_commands(command: AddCommand) -> None:
+    help = "Show what has happened; with --follow also what happens, for ever."
+    adding = command("events", report_commands.events, help)
+    adding.add_argument("--follow", action="store_true", help="go on; begin now unless --after is given")
+    adding.add_argument("--after", type=_place, metavar="ID", help="go on behind this event")
+    help = "only this type, such as hitl.request.fulfilled or 'hitl.request.*'; may be given again"
+    adding.add_argument("--type", action="append", default=[], metavar="TYPE", help=help)
+    adding.add_argument("--run", type=int, metavar="RUN", help="of this run alone")
+    adding.add_argument("--request", type=_request, metavar="REQUEST", help="of this request alone")
+    adding = command("statistics", report_commands.statistics, "Show what became of the requests.")
+    adding.add_argument("--period", metavar="PERIOD", help="2025, 2025-11 or 2025-11-03 (UTC): of those made then")
+    adding.add_argument("--people", action="store_true", help="also by person, for whoever may see that")
 
 
 def _add_access_commands(command: AddCommand) -> None:
@@ -171,6 +195,12 @@ def _label(text: str) -> tuple[str, str]:
 def _request(text: str) -> str:
     if not re.fullmatch(r"har_[0-9a-z]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the id of a request, har_…")
+    return text
+
+
+def _place(text: str) -> str:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of an event, a number")
     return text
 
 

@@ -11,7 +11,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ class Session:
     state: State
 
 
-Command = Callable[[Session, argparse.Namespace], Shown]
+Command = Callable[[Session, argparse.Namespace], Shown | Iterator[Shown]]  # one after the other, as they come
 
 
 def run(session: Session, args: argparse.Namespace) -> Shown:
@@ -108,7 +108,8 @@ def complete(session: Session, args: argparse.Namespace) -> Shown:
 
 
 def inbox(session: Session, args: argparse.Namespace) -> Shown:
-    requests = list(session.client.requests(status=["pending", "in_review"]))
+    """The oldest first, as they should be answered; what a colleague has claimed still waits."""
+    requests = list(session.client.requests(status=["pending", "in_review"], order="created_at"))
     rows = [(one.id, one.priority, one.role, _minute(one.created_at), one.title) for one in requests]
     header = ("REQUEST", "PRIORITY", "ROLE", "SINCE (UTC)", "TITLE")
     text = table(header, rows) if rows else "Nothing is waiting"
@@ -122,6 +123,15 @@ def approve(session: Session, args: argparse.Namespace) -> Shown:
 
 def reject(session: Session, args: argparse.Namespace) -> Shown:
     return _decided(session, args, session.client.reject, {"reason": args.reason})
+
+
+def cancel(session: Session, args: argparse.Namespace) -> Shown:
+    if isinstance(args.what, int):
+        run = session.client.cancel_run(args.what, reason=args.reason)
+        return Shown(f"Run {run.id}: {plain(run.status)}", dict(run.raw))
+    request = session.client.cancel_request(args.what, reason=args.reason)
+    session.state.forget_shown_etag(request.id)
+    return Shown(f"{plain(request.id)}: {plain(request.status)}", dict(request.raw))
 
 
 def _decided(

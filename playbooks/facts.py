@@ -34,6 +34,7 @@ def facts_about(definition: Definition) -> Facts:
         conditions=_conditions({tuple(step.shape.rules) for step in steps if isinstance(step.shape, Governance)}),
         rule_sets=_rules() if any(isinstance(step.shape, Governance) for step in steps) else (),
         policies=policies.reader(),
+        takes_secrets=bool(settings.SECRETS_KEYS),
         review_role=settings.REVIEW_ROLE,
     )
 

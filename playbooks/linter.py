@@ -34,7 +34,8 @@ from playbooks.definition import (
 )
 from playbooks.expressions import Unevaluable
 from playbooks.places import Path, did_you_mean, listed, path_text, shown
-from playbooks.policies import Needed, Reader
+from playbooks.policies import Needed, Reader, why_silence_approves_nothing
+from playbooks.secret_parts import holds_secret
 
 NAMES = ("payload", "data", "steps", "run")
 Level = Literal["error", "warning"]
@@ -61,6 +62,8 @@ LEVELS: Mapping[str, Level] = {
     "no_such_policy": "error",
     "too_few_people": "warning",
     "nobody_left": "warning",
+    "silence_approves_nothing": "warning",
+    "no_key_ring": "warning",
     "not_undone": "warning",
 }
 """Every code there is. Where people, roles or other playbooks are missing, that is a warning: they may come later."""
@@ -82,6 +85,7 @@ class Facts:
     rule_sets: Collection[str] | None = None  # with published rules: `privacy`, `privacy@1`
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of rules, by rule set; "": default layer
     policies: Reader | None = None  # who reads policies
+    takes_secrets: bool | None = None  # whether there is a key ring to keep them under
     review_role: str = ""  # who is asked where a governance step names nobody
 
 
@@ -355,6 +359,8 @@ class _Linter:
         yield from self._of_call(step, "compensate", step.compensate)
         yield from self._of_effect(step)
         yield from self._of_policy(step)
+        yield from self._of_silence(step)
+        yield from self._of_secrets(step)
         if isinstance(step.shape, Child):
             yield from self._of_child(step, step.shape)
         if isinstance(step.shape, Governance) and self.facts.rule_sets is not None:
@@ -461,6 +467,24 @@ class _Linter:
         if not flaws and reader.needs(step.policy, step.role) is None:
             message = f"No policy {shown(step.policy.get('use'))} is published."
             yield Found("no_such_policy", ("policy", "use"), message, "Publish it in the admin, under Policies.")
+
+    def _of_silence(self, step: Step) -> Iterator[Found]:
+        """A policy that takes silence for consent where the engine does not: unanswered, it would expire instead."""
+        reader = self.facts.policies
+        if reader is None or not step.policy or reader.flaws(step.policy):
+            return
+        at = reader.silence(step.policy, step.role)
+        why = why_silence_approves_nothing(step.severity, step.form, self.definition.walk()) if at is not None else ""
+        if at is not None and why:
+            message = f"Silence approves nothing at {shown(step.id)}: {why}. Unanswered, it would expire."
+            remedy = "Write `on_timeout: expire`, `reject` or `reroute`: then it happens as it is written."
+            yield Found("silence_approves_nothing", ("policy", *at), message, remedy)
+
+    def _of_secrets(self, step: Step) -> Iterator[Found]:
+        if self.facts.takes_secrets is False and holds_secret(step.form):
+            message = f"The step {shown(step.id)} asks for a secret, and there is no key ring to keep it under."
+            remedy = "The operator sets SECRETS_KEYS. Until then the step cannot be answered."
+            yield Found("no_key_ring", ("form",), message, remedy)
 
     def _needed(self, step: Step) -> Sequence[Needed]:
         """Who must approve more than once, or is of another role than the step's."""

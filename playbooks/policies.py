@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from playbooks.places import Flaw
+from playbooks.definition import Step, StepKind
+from playbooks.places import Flaw, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,23 @@ class Reader:
 
     needs: Callable[[Mapping[str, Any], str], Sequence[Needed] | None]
     """(policy without flaws, role of its step) → who must approve; None: it names a policy that is not published."""
+
+    silence: Callable[[Mapping[str, Any], str], tuple[str | int, ...] | None] = lambda policy, role: None
+    """(policy without flaws, role of its step) → where it says that no answer is an approval; None: it does not."""
+
+
+def why_silence_approves_nothing(severity: str, form: Any, steps: Iterable[Step]) -> str:
+    """Why a request is never approved by nobody; "" if it is, under a policy that says so. `steps`: all of its run.
+
+    It takes low harm, nothing to fill in, and nothing that could not be undone: each call of its playbook names the
+    call that undoes it.
+    """
+    if severity != "low":
+        return f"the harm is {severity}, not low"
+    if form is not None:
+        return "there is a form to be filled in"
+    lasting = next((step.id for step in steps if step.kind is StepKind.SERVICE and step.compensate is None), "")
+    return f"what {shown(lasting)} does cannot be undone: it names no `compensate`" if lasting else ""
 
 
 _readers: list[Reader] = []

@@ -8,7 +8,7 @@ a `Kind` of them says of itself is all in which they differ.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -46,6 +46,7 @@ class Kind:
     publish: Callable[..., Any]  # (actor, slug, number)
     retire: Callable[..., Any]  # (actor, slug, number, reason)
     in_use: str  # what follows from publishing
+    cautions: Callable[[Any], Sequence[str]] = lambda version: ()  # what whoever publishes it is to know
     retire_button: str
     retire_intro: str
 
@@ -301,6 +302,8 @@ class VersionPages(VersionList):
                 refusal = refused
             else:
                 messages.success(request, f"{version} is published. {self.kind.in_use}")
+                for caution in self.kind.cautions(version):
+                    messages.warning(request, caution)
                 return HttpResponseRedirect(page_of(version))
         published = version.thing.versions.filter(state=VersionState.PUBLISHED).exclude(pk=version.pk)
         before = published.order_by("-number").first()

@@ -138,7 +138,9 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     form = models.JSONField(null=True, blank=True)  # JSON Schema of the answer
     options = models.JSONField(default=list)  # [{key, label, ends}]
     policy = models.JSONField(default=dict)  # frozen at creation, as `approvals/policy_document.py` says
-    eligible = models.JSONField(default=list)  # [{id, name, rules, barred?}]: who could decide when it was made
+    # Who could decide when it was made: [{id, name, rules, barred?, away?, lent_to?}], and who stands in for one of
+    # them: {id, name, rules: [], for}.
+    eligible = models.JSONField(default=list)
     stage = models.PositiveSmallIntegerField(default=0)  # of the policy, from 0
     # Questions to the requester, their answers, and what is to be changed: [{kind, by, at, text}], in order.
     exchange = models.JSONField(default=list)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`manage.py create_agent`, `create_person` and `revoke_key`: what they print, and what they refuse in one line."""
+"""The commands that make people, agents and superusers, and revoke keys: what they print, and refuse in one line."""
 
 from io import StringIO
 
@@ -7,7 +7,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import ApiKey, Kind, User
+from accounts.services import create_superuser
 from audit.models import Entry
+from config.errors import Forbidden
 from tests.people import PASSWORD, Api, key_of
 
 pytestmark = pytest.mark.django_db
@@ -119,3 +121,39 @@ def test_a_whole_key_is_revoked_and_not_repeated(validator):
 def test_an_unknown_key_is_one_line():
     with pytest.raises(CommandError, match="no API key that begins like this"):
         said("revoke_key", "hmsact_00000000", "--reason", "x")
+
+
+# The first person -------------------------------------------------------------------------------------------
+
+
+def created_superuser(monkeypatch, password, *arguments):
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+    return said("createsuperuser", "--noinput", "--username", "root", "--email", "root@EXAMPLE.org", *arguments)
+
+
+def test_a_superuser_is_not_made_without_an_entry(monkeypatch):
+    created_superuser(monkeypatch, PASSWORD)
+
+    root = User.objects.get(username="root")
+    assert (root.is_superuser, root.is_staff, root.is_human, root.email) == (True, True, True, "root@example.org")
+    assert root.check_password(PASSWORD)
+    entry = Entry.objects.get()
+    assert (entry.action, entry.actor_type, entry.channel) == ("user.created", "system", "command")
+    assert entry.data == {"kind": "human", "roles": [], "superuser": True}
+    assert PASSWORD not in str(entry.__dict__)
+
+
+@pytest.mark.parametrize(("password", "sentence"), [("password", "too common"), ("k7", "too short")])
+def test_a_superuser_with_a_weak_password_is_refused_in_one_line(monkeypatch, password, sentence):
+    with pytest.raises(CommandError, match=sentence):
+        created_superuser(monkeypatch, password)
+
+    assert not User.objects.filter(username="root").exists()
+    assert not Entry.objects.exists()
+
+
+def test_no_administrator_makes_a_superuser(administrator):
+    with pytest.raises(Forbidden):
+        create_superuser(username="root", actor=administrator)
+
+    assert not User.objects.filter(username="root").exists()

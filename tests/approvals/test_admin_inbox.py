@@ -5,21 +5,25 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from approvals import asking, claiming, services
 from approvals.models import ActionRequest, RequestState
+from approvals.revising import revise_request
 from config import clock
 from runs import services as runs
 from runs import stopping
 from runs.models import Priority
 from tests.approvals.pages import INBOX, evidence_of, page_of, read, titles
-from tests.factories import PERMIT, claimed, later, published, started, steps, waiting_for_a_person
+from tests.factories import PERMIT, claimed, later, published, started, steps, user, waiting_for_a_person
 from tests.people import person
+from tests.runs.play import LIAISON, Play, human
 
 pytestmark = pytest.mark.django_db
 
-# Session, user, roles, permissions, three tabs, filters, the page of rows and its number, badge: however many the rows.
-QUERIES = 12
+# Session, user, roles, permissions, three tabs, filters, the page of rows and its number, what bars from each (votes,
+# people added, revisions), badge: however many the rows.
+QUERIES = 15
 
 
 def asked(validator, title, role="human:police_liaison", **given):
@@ -272,3 +276,32 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(validator, liaison, c
         rows = client.get(INBOX).context["cl"].result_list
 
     assert len(rows) == 11
+
+
+def barring(validator, number):
+    """Requests that need more to be known before it can be said who may decide: several votes, some of them given and
+    voided by a change; a permission; other people than another step's."""
+    two = {"required_approvals": 2}
+    revised = asked(validator, f"Two of us {number}", policy=two)
+    services.decide(request_id=revised.pk, actor=user(f"early-{number}", "human", LIAISON), outcome="PASS")
+    revise_request(request_id=revised.pk, actor=validator, changes={"title": f"Both of us {number}"})
+    asked(validator, f"With a permission {number}", policy={"stages": [{"rules": [{"permission": "runs.control"}]}]})
+    play = Play(human("first"), human("second", policy={"distinct_from_steps": ["first"]}), id=f"apart-{number}")
+    services.decide(
+        request_id=play.question("first").pk, actor=user(f"first-{number}", "human", LIAISON), outcome="PASS"
+    )
+
+
+def test_what_bars_a_person_from_each_is_read_at_once(validator, liaison, client_for, django_assert_num_queries):
+    client = client_for(liaison)
+    barring(validator, 0)
+    client.get(INBOX)
+    with CaptureQueriesContext(connection) as few:
+        client.get(INBOX)
+    for number in range(1, 5):
+        barring(validator, number)
+
+    with django_assert_num_queries(len(few)):
+        page = client.get(INBOX)
+
+    assert len(page.context["cl"].result_list) == 15

@@ -322,3 +322,31 @@ def test_a_stranger_learns_nothing_of_what_it_may_not_see(validator):
         cancel_request(request_id=request.pk, actor=agent("stranger"))
     with pytest.raises(Forbidden):
         decide(request_id=request.pk, actor=validator, outcome="PASS")
+
+
+# Working through what waits -------------------------------------------------------------------------------
+
+
+def test_who_takes_the_oldest_first_reaches_every_request_though_more_comes_in(api_for, validator, liaison):
+    waiting = [asked(validator, f"Question {number}").pk for number in range(4)]
+    inbox, done = f"{REQUESTS}?status=pending&status=in_review&order=created_at&limit=1", []
+    for number in range(4):
+        (oldest,) = api_for(liaison).get(inbox).json()["results"]
+        done.append(oldest["id"])
+        decide(request_id=oldest["id"], actor=liaison, outcome="PASS")
+        later(seconds=1)
+        asked(validator, f"Newer {number}")
+
+    assert done == waiting
+
+
+def test_pages_of_the_oldest_first_leave_out_nothing_that_comes_in_between(api_for, validator, liaison):
+    for number in range(3):
+        asked(validator, f"Question {number}")
+        later(seconds=1)
+    page = api_for(liaison).get(f"{REQUESTS}?order=created_at&limit=2").json()
+    asked(validator, "In between")
+    rest = api_for(liaison).get(page["next"]).json()
+
+    titles = [each["title"] for each in [*page["results"], *rest["results"]]]
+    assert titles == ["Question 0", "Question 1", "Question 2", "In between"]

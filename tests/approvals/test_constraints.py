@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from approvals.constraints import checked, departure, in_words, numeric_fields
+from approvals.constraints import can_have_ceiling, checked, departure, fields, in_words
 from config.errors import Invalid
 
 AT = datetime(2025, 11, 3, 14, tzinfo=UTC)
@@ -54,6 +54,9 @@ def test_conditions_are_kept_in_one_form(given, stored):
         ({"ceiling": 5}, "constraints.ceiling"),
         ({"allowed": {"currency": "USD"}}, "constraints.allowed.currency"),
         ({"allowed": {"currency": []}}, "constraints.allowed.currency"),
+        ({"allowed": {"currency": ["USD", 7]}}, "constraints.allowed.currency"),
+        ({"allowed": {"order.lines": [1, "two"]}}, "constraints.allowed.order.lines"),
+        ({"allowed": {"order.lines": [True]}}, "constraints.allowed.order.lines"),
         ({"allowed": {"order": [{"lines": 3}]}}, "constraints.allowed.order"),
         ({"not_after": "2025-11-03T14:00:00Z"}, "constraints.not_after"),
         ({"not_after": "2026-11-03"}, "constraints.not_after"),
@@ -101,6 +104,8 @@ def test_what_starts_at_once_as_proposed_cannot_be_narrowed_below_the_proposal(g
         ({"allowed": {"currency": ["USD", "EUR"]}}, with_input(currency="EUR"), ""),
         ({"allowed": {"currency": ["USD", "EUR"]}}, with_input(currency="BTC"), "not among what is allowed"),
         ({"allowed": {"order.lines": [1]}}, with_input(order={"lines": True}), "not among what is allowed"),
+        ({"allowed": {"order.lines": [1, 2]}}, with_input(order={"lines": 2.0}), ""),
+        ({"allowed": {"order.lines": [1, 2]}}, with_input(order={"lines": "2"}), "not among what is allowed"),
     ],
 )  # fmt: skip
 def test_the_effective_action_keeps_within_the_conditions_and_is_otherwise_the_same(constraints, effective, why):
@@ -123,6 +128,8 @@ def test_true_is_not_one():
 
 
 def test_places_of_numbers_and_words_for_people():
-    assert list(numeric_fields(PAY["input"])) == ["amount", "order.lines"]
+    places = dict(fields({**PAY["input"], "urgent": True, "none": None, "tags": ["a"], "a.b": 1}))
+    assert places == {"amount": "500.00", "currency": "USD", "order.lines": 3, "note": "x"}
+    assert [place for place, value in places.items() if can_have_ceiling(value)] == ["amount", "order.lines"]
     said = in_words({"ceiling": {"amount": "5"}, "allowed": {"currency": ["USD"]}, "not_after": "2025", "uses": 2})
     assert said == ["amount at most 5", "currency one of USD", "before 2025", "2 times"]

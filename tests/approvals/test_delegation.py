@@ -17,7 +17,8 @@ from audit import actions
 from audit.models import Entry
 from config import clock
 from config.errors import Forbidden, Invalid, NotFound, Refused, RoleRequired, WrongState
-from tests.factories import later, user
+from tests.approvals.pages import page_of, read
+from tests.factories import later, reloaded, user
 from tests.races import at_once, losers
 from tests.runs.play import LIAISON, Play, agent, human
 
@@ -106,6 +107,31 @@ def test_routing_tells_who_stands_in_and_keeps_it(liaison, ben):
     told = Notification.objects.filter(request=request, purpose="asked").values_list("recipient__username", flat=True)
     assert sorted(told) == ["ben", "liaison"]
     assert {"id": ben.pk, "name": "ben", "rules": [], "for": "liaison"} in request.eligible
+    (giver,) = (one for one in request.eligible if one["name"] == "liaison")
+    assert (giver["away"], giver["lent_to"]) == (True, ["ben"])
+
+
+def test_who_was_away_is_kept_with_who_could_decide_whatever_they_lend(liaison, ben):
+    anna = user("anna", "human", LIAISON)
+    lent(liaison, ben, scope=Scope(max_severity="low"), is_away=True)
+    lent(anna, ben)
+    request = asked()
+    later(days=30)
+
+    kept = {one["name"]: {name: one.get(name) for name in ("away", "lent_to")} for one in reloaded(request).eligible}
+    assert kept["liaison"] == {"away": True, "lent_to": None}, "what they lend does not reach to this request"
+    assert kept["anna"] == {"away": None, "lent_to": ["ben"]}, "who lends their right may be there all the same"
+
+
+def test_the_page_says_who_could_decide_and_who_was_away(liaison, ben, client_for):
+    lent(liaison, ben, is_away=True)
+    user("<i>eve</i>", "human", LIAISON)
+    page = read(client_for(liaison).get(page_of(asked()))).words
+
+    assert "Who could decide when this was asked (3)" in page
+    assert "liaison (out of office; ben may decide in their place)" in page
+    assert "ben (in place of liaison)" in page
+    assert "<i>eve</i>" in page
 
 
 # Its bounds -----------------------------------------------------------------------------------------------

@@ -46,6 +46,17 @@ def page_of(request, page="decide"):
 # Policies -------------------------------------------------------------------------------------------------
 
 
+def test_who_publishes_a_policy_that_takes_silence_for_consent_is_told_where_that_holds(administrator, client_for):
+    browser = client_for(administrator)
+    text = "{required_approvals: 2, time: {expires: 2d, on_timeout: approve}}"
+    browser.post(f"{POLICIES}add/", {"slug": "quiet", "title": "Quiet", "text": text})
+    publish = f"/admin/approvals/policyversion/{PolicyVersion.objects.get().pk}/publish/"
+    caution = "Careful: it takes silence for consent. That holds only where the harm is low"
+
+    assert caution in browser.get(publish).content.decode()
+    assert caution in browser.post(publish, follow=True).content.decode()
+
+
 def test_a_policy_is_written_published_and_retired_by_its_pages(administrator, client_for):
     browser = client_for(administrator)
     assert browser.get(f"{POLICIES}add/").status_code == 200
@@ -175,7 +186,7 @@ def test_whoever_asked_answers_and_changes_by_the_page(lea, client_for):
     assert (reloaded(request).revision, reloaded(request).asked) == (2, {"context": {"amount": 4}})
     page = client_for(lea).get(page_of(request)).content.decode()
     assert "What has changed" in page
-    assert "asked.context.amount" in page
+    assert "<dt>amount</dt>" in page
 
 
 def test_the_glass_is_broken_by_the_page(asker, client_for):

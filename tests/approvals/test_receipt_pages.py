@@ -167,6 +167,38 @@ def test_an_approver_sets_conditions_where_the_policy_allows_them(desk, validato
     }
 
 
+NESTED = {"amount": "82000.00", "order": {"lines": 3, "ship": {"country": "DE", "weight": 1.5}}}
+
+
+def test_values_within_others_and_numbers_can_be_bounded_too(desk, validator):
+    request = proposed(validator, call="treasury.pay", input=NESTED, executor="caller", policy=ALL)
+    text = page(desk, request)
+    for place, value in (("order.lines", "3"), ("order.ship.country", "DE"), ("order.ship.weight", "1.5")):
+        assert f"{place} one of (with commas between)</label>" in text
+        assert f'Proposed: <span dir="auto">{value}</span>' in text
+    assert "order.ship.weight at most" in text
+    typed = {
+        "condition:allowed:order.lines": "2, 3",
+        "condition:allowed:order.ship.weight": "1.5, 2",
+        "condition:allowed:order.ship.country": "DE, FR",
+    }
+    assert desk.post(link_to(request), decision(request, **typed)).status_code == 303
+
+    allowed = {"order.lines": [2, 3], "order.ship.weight": [1.5, 2], "order.ship.country": ["DE", "FR"]}
+    assert Receipt.objects.get().constraints == {"allowed": allowed}
+    doing = {**NESTED, "order": {"lines": 2, "ship": {"country": "FR", "weight": 2}}}
+    assert spend(request_id=request.pk, actor=validator, call="treasury.pay", input=doing).number == 1
+
+
+def test_a_word_where_a_number_is_proposed_is_refused_on_the_page(desk, validator):
+    request = proposed(validator, call="treasury.pay", input=NESTED, executor="caller", policy=ALL)
+    answer = desk.post(link_to(request), decision(request, **{"condition:allowed:order.lines": "2, two"}))
+
+    assert answer.status_code == 422
+    assert 'value="2, two"' in answer.content.decode()
+    assert reloaded(request).state == "pending"
+
+
 def test_what_is_no_condition_comes_back_with_what_was_typed_and_nothing_is_decided(desk, validator):
     request = proposed(validator, call="treasury.pay", input=PAYMENT, executor="caller", policy=ALL)
     answer = desk.post(link_to(request), decision(request, **{"condition:ceiling:amount": "a lot"}))

@@ -56,7 +56,7 @@ TAKE_A_DOCUMENT = {"create_playbook", "add_version", "edit_version", "validate_p
 # Where a call may be refused as invalid that the description allows: no schema knows what is there, what a template
 # leaves to say, what is in a file, or the calendar.
 DEPENDS = {"cursor", "id", "outcome", "payload", "playbook", "protocol_id", "reason", "template", "to", "version"}
-DEPENDS |= {"title", "content", "period"}
+DEPENDS |= {"title", "content", "period", "output"}
 
 
 # The world ------------------------------------------------------------------------------------------------

@@ -428,6 +428,21 @@ def test_what_publishing_would_let_pass_is_told_with_place_and_remedy(author):
     assert warning["remedy"] == "Give agent:c members: Roles, in the admin."
 
 
+def test_silence_that_approves_nothing_and_secrets_without_a_key_ring_are_warned_of(author, settings):
+    form = {"type": "object", "properties": {"key": {"type": "string", "format": "password"}}}
+    silence = {"time": {"expires": "2d", "on_timeout": "approve"}}
+    asking = {"id": "Ask", "role": "human:police_liaison", "severity": "high", "form": form, "policy": silence}
+    document = {"id": "asking", "steps": [asking]}
+    person("liz", "human:police_liaison")
+
+    def codes():
+        return [each["code"] for each in json_of(author.post(f"{HERE}/validate", document))["warnings"]]
+
+    assert codes() == ["silence_approves_nothing"]
+    settings.SECRETS_KEYS = ()
+    assert codes() == ["silence_approves_nothing", "no_key_ring"]
+
+
 @pytest.mark.parametrize(
     ("text", "content_type"),
     [(WRONG, "application/json"), (WRONG, "text/yaml"), ("{", "application/json"), ("a: [", "application/yaml")],

@@ -17,7 +17,14 @@ from tests.playbook_strategies import playbooks
 AGENT = {"type": "agent", "role": "agent:a"}
 HUMAN = {"type": "human", "role": "human:h"}
 CALL = {"type": "service", "role": "svc:s", "call": "known.call"}
-POLICIES = Reader(flaws=policy_document.flaws, needs=partial(approvers.needs, named=lambda name: None))
+PUBLISHED = {"quiet": ({"time": {"expires": "2d", "on_timeout": "approve"}}, 1)}
+POLICIES = Reader(
+    flaws=policy_document.flaws,
+    needs=partial(approvers.needs, named=PUBLISHED.get),
+    silence=partial(approvers.silence, named=PUBLISHED.get),
+)
+SILENCE = {"time": {"expires": "2d", "on_timeout": "approve"}}
+SECRET = {"type": "object", "properties": {"key": {"type": "string", "format": "password"}}}
 
 FACTS = Facts(
     policies=POLICIES,
@@ -26,6 +33,7 @@ FACTS = Facts(
     members={"agent:a": frozenset({1}), "human:h": frozenset({2}), "human:none": frozenset(), "svc:s": frozenset()},
     playbooks={"child": frozenset({1, 3})},
     rule_sets={"privacy", "privacy@1", "ours"},
+    takes_secrets=False,
     conditions={"ours": ("data.a.x > 1", '"b" in data && data.b.x > 1'), "": ("data.exists(s, s == 'x')",)},
 )
 
@@ -76,6 +84,14 @@ GOOD = {
     "the default layer": [{"id": "r", "type": "governance"}],
     "effects that nobody undoes": [step("a", CALL), step("b")],
     "an effect that can be asked for": [step("a", {**CALL, "call": "known.query"}, effect="query_first")],
+    "silence where it harms little and can be undone": [
+        step("a", HUMAN, severity="low", policy=SILENCE),
+        step("b", CALL, compensate="known.undo"),
+    ],
+    "a time-out that approves nothing": [
+        step("a", HUMAN, severity="high", policy={"time": {"expires": "2d", "on_timeout": "reject"}})
+    ],
+    "a form without secrets": [step("a", HUMAN, form={"type": "object", "properties": {"key": {"type": "string"}}})],
     "the last effect": [step("a", CALL, compensate="known.undo"), step("b", CALL)],
 }
 BAD = {
@@ -166,6 +182,16 @@ BAD = {
             "steps[1].policy.distinct_from_steps",
         )
     ],
+    "silence_approves_nothing": [
+        ([step("a", HUMAN, policy=SILENCE)], "steps[0].policy.time.on_timeout"),
+        ([step("a", HUMAN, severity="critical", policy={"use": "quiet"})], "steps[0].policy.use"),
+        (
+            [step("a", HUMAN, severity="low", policy=SILENCE, form={"type": "object", "properties": {}})],
+            "steps[0].policy.time.on_timeout",
+        ),
+        ([step("a", HUMAN, severity="low", policy=SILENCE), step("b", CALL)], "steps[0].policy.time.on_timeout"),
+    ],
+    "no_key_ring": [([step("a", HUMAN, form=SECRET)], "steps[0].form")],
     "not_undone": [
         ([step("a", CALL, effect="once"), step("b")], "steps[0]"),
         ([step("a", CALL, compensate="known.undo"), step("b", CALL), step("c", HUMAN)], "steps[1]"),

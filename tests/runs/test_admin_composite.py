@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 
 from runs.incidents import resolve_incident
 from runs.models import Run, RunState
@@ -181,7 +182,8 @@ def test_a_run_of_many_items_is_one_page_in_as_many_queries_as_one_of_few(
     client = client_for(administrator)
     client.get(address(few))
 
-    with django_assert_max_num_queries(19) as counted:
+    asks_the_clock = connection.vendor == "postgresql"
+    with django_assert_max_num_queries(19 + asks_the_clock) as counted:
         client.get(address(few))
     with django_assert_num_queries(len(counted)):
         page = client.get(address(many))

@@ -283,7 +283,8 @@ def test_inbox_lists_what_waits_for_a_person(wire, capsys):
 
     assert main(["inbox"]) == 0
 
-    assert wire.heard[0].query == {"status": ["pending", "in_review"]}  # what a colleague reviews still waits
+    query = {"status": ["pending", "in_review"], "order": "created_at"}  # what a colleague reviews still waits
+    assert wire.heard[0].query == query
     assert capsys.readouterr().out == (
         "REQUEST           PRIORITY  ROLE                  SINCE (UTC)       TITLE\n"
         "har_39a1528657a7  high      human:police_liaison  2024-06-01 12:00  Approve the crowd-control plan\n"
@@ -652,7 +653,7 @@ def test_help_tells_the_commands(capsys):
     assert main(["--help"]) == 0
 
     out = capsys.readouterr().out
-    for command in ("run", "show", "next", "complete", "inbox", "approve", "reject", "login", "logout", "playbooks"):
+    for command in ("run", "show", "next", "complete", "inbox", "approve", "reject", "cancel", "events", "login"):
         assert f"\n    {command}" in out
 
 

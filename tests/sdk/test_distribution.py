@@ -38,7 +38,7 @@ def imported_modules() -> set[str]:
 
 
 def public_methods(owner: type) -> set[str]:
-    return {name for name, value in vars(owner).items() if callable(value) and not name.startswith("_")}
+    return {name for name in dir(owner) if callable(getattr(owner, name)) and not name.startswith("_")}
 
 
 def test_it_imports_what_it_declares_and_the_standard_library():
