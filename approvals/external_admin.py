@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from accounts.models import User
+from accounts.pages import actor_of
 from approvals import external_services as services
 from approvals.external_services import Terms
 from approvals.inlines import ReadOnlyInline
@@ -74,11 +74,6 @@ class PersonForm(forms.Form):
         help_text="The stable id by which the system names the person; never a name that somebody can change.",
     )
     username = text_field("User name here", required=True, max_length=150)
-
-
-def _administrator(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
 
 
 class PersonInline(ReadOnlyInline):
@@ -154,7 +149,7 @@ class ExternalSystemAdmin(SwitchAdmin):
 
         def make(given: dict[str, Any]) -> str:
             name = given.pop("name")
-            services.create_system(actor=_administrator(request), name=name, terms=Terms(**given))
+            services.create_system(actor=actor_of(request), name=name, terms=Terms(**given))
             return f"{name} is connected. Say who is who there."
 
         return form_page(
@@ -173,7 +168,7 @@ class ExternalSystemAdmin(SwitchAdmin):
         typed = {"title": system.title, "url": system.url, "roles": "\n".join(system.roles)}
 
         def change(given: dict[str, Any]) -> str:
-            services.change_system(actor=_administrator(request), system_id=system.pk, terms=Terms(**given))
+            services.change_system(actor=actor_of(request), system_id=system.pk, terms=Terms(**given))
             return f"{system.name} is told like this from now on."
 
         return form_page(
@@ -191,7 +186,7 @@ class ExternalSystemAdmin(SwitchAdmin):
         system = self.find(request, object_id)
 
         def link(given: dict[str, Any]) -> str:
-            services.link_person(actor=_administrator(request), system_id=system.pk, **given)
+            services.link_person(actor=actor_of(request), system_id=system.pk, **given)
             return f"{made_visible(given['username'])} is linked."
 
         return form_page(
@@ -208,7 +203,7 @@ class ExternalSystemAdmin(SwitchAdmin):
 
     def switch(self, request: HttpRequest, row: ExternalSystem, reason: str, *, to_enabled: bool) -> None:
         act = services.enable_system if to_enabled else services.disable_system
-        act(actor=_administrator(request), system_id=row.pk, reason=reason)
+        act(actor=actor_of(request), system_id=row.pk, reason=reason)
 
     def end_link(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_manage_permission(request):
@@ -218,7 +213,7 @@ class ExternalSystemAdmin(SwitchAdmin):
             raise Http404
 
         def end(reason: str) -> str:
-            services.unlink_person(actor=_administrator(request), link_id=link.pk, reason=reason)
+            services.unlink_person(actor=actor_of(request), link_id=link.pk, reason=reason)
             return "The link has ended."
 
         who = f"{made_visible(link.outside_id)} is {made_visible(link.user.get_username())}"

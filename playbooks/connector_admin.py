@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -19,7 +19,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from accounts.models import User
+from accounts.pages import actor_of
 from audit.shown import made_visible
 from config.admin import form_page
 from playbooks import connector_services as services
@@ -32,11 +32,6 @@ EDITED = (
     "title", "method", "url", "query_url", "headers", "connect_seconds", "read_seconds", "total_seconds",
     "verdict_statuses", "secret_ref", "secret_header", "signing_ref",
 )  # fmt: skip
-
-
-def administrator(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
 
 
 # The form -------------------------------------------------------------------------------------------------
@@ -191,7 +186,7 @@ class ConnectorAdmin(SwitchAdmin):
 
         def make(given: dict[str, Any]) -> str:
             name = given.pop("name")
-            services.create_connector(actor=administrator(request), name=name, terms=Terms(**given))
+            services.create_connector(actor=actor_of(request), name=name, terms=Terms(**given))
             return f"The connector {name} is made. Playbooks can call it."
 
         return form_page(
@@ -209,7 +204,7 @@ class ConnectorAdmin(SwitchAdmin):
         connector = self.find(request, object_id)
 
         def change(given: dict[str, Any]) -> str:
-            services.change_connector(actor=administrator(request), connector_id=connector.pk, terms=Terms(**given))
+            services.change_connector(actor=actor_of(request), connector_id=connector.pk, terms=Terms(**given))
             return f"{connector.name} is called like this from now on."
 
         return form_page(
@@ -225,4 +220,4 @@ class ConnectorAdmin(SwitchAdmin):
 
     def switch(self, request: HttpRequest, row: Connector, reason: str, *, to_enabled: bool) -> None:
         act = services.enable_connector if to_enabled else services.disable_connector
-        act(actor=administrator(request), connector_id=row.pk, reason=reason)
+        act(actor=actor_of(request), connector_id=row.pk, reason=reason)
