@@ -12,7 +12,7 @@ from accounts.models import User
 from audit.services import record, transitioned
 from config import clock
 from config.errors import NotFound, WrongState
-from playbooks.versioning import VersionState
+from playbooks.models import VersionState
 
 Thing = TypeVar("Thing", bound=models.Model)
 
@@ -27,8 +27,7 @@ def locked(model: type[Thing], slug: str) -> Thing:
 
 def version_of(thing: Any, number: int) -> Any:
     """Raises NotFound."""
-    versions = thing.versions
-    found = versions.select_related(versions.model.of).filter(number=number).first()
+    found = thing.versions.filter(number=number).first()
     if found is None:
         raise NotFound(f"The {thing._meta.verbose_name} {thing.slug!r} has no version {number}.")
     return found
