@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django_fsm import FSMField, FSMModelMixin
+from django_fsm import FSMModelMixin
+
+from config.state import StateField
 
 
 class VersionState(models.TextChoices):
@@ -25,7 +27,7 @@ class AnyVersion(FSMModelMixin, models.Model):
     """One version of a thing. `published_by` is nobody where it came with the product."""
 
     number = models.PositiveIntegerField()
-    state = FSMField(choices=VersionState, default=VersionState.DRAFT, protected=True)
+    state = StateField(choices=VersionState, default=VersionState.DRAFT)
     digest = models.CharField(max_length=64)  # SHA-256 of what it says, in normal form
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField()

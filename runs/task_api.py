@@ -13,11 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.calls import Call
+from config import wake
 from config.api import validated
 from config.errors import NotFound
 from config.lists import AnyOf, CursorPages, TrueOrFalse, WholeNumber
 from config.openapi import described, described_anew, listed
-from runs import asking, services
+from runs import asking, performers, services
 from runs import described as shown
 from runs.advance import locked_task
 from runs.api_shapes import (
@@ -34,7 +35,7 @@ from runs.api_shapes import (
 )
 from runs.incidents import resolve_incident
 from runs.models import RunState, Task, TaskState
-from runs.prefer import WAIT_HEADER
+from runs.prefer import asking_again
 
 
 class NextTask(Call):
@@ -59,7 +60,8 @@ class NextTask(Call):
         given = validated(NextIn, request.data)
         leases = services.claim_tasks(role=given["role"], actor=self.actor, limit=given["limit"])
         if not leases:
-            return Response(status=204, headers={WAIT_HEADER: str(given["wait"])} if given["wait"] else None)
+            waits_for = wake.TASKS if performers.of_role(given["role"]) is None else wake.INBOX
+            return Response(status=204, headers=asking_again(given["wait"], waits_for) if given["wait"] else None)
         if given["limit"] > 1:
             return Response({"tasks": [lease_json(lease) for lease in leases]})
         return Response(lease_json(leases[0]))
