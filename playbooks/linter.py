@@ -35,7 +35,7 @@ from playbooks.definition import (
 from playbooks.expressions import Unevaluable
 from playbooks.places import Path, did_you_mean, listed, path_text, shown
 from playbooks.policies import Needed, Reader, why_silence_approves_nothing
-from playbooks.secret_parts import holds_secret
+from playbooks.secret_parts import holds_secret, secret_names
 
 NAMES = ("payload", "data", "steps", "run")
 Level = Literal["error", "warning"]
@@ -63,6 +63,7 @@ LEVELS: Mapping[str, Level] = {
     "too_few_people": "warning",
     "nobody_left": "warning",
     "silence_approves_nothing": "warning",
+    "secret_used_twice": "warning",
     "no_key_ring": "warning",
     "not_undone": "warning",
 }
@@ -286,6 +287,7 @@ class _Linter:
         yield from self._of_others(spot.step)
         yield from self._of_rules(spot)
         yield from self._of_people(spot.step)
+        yield from self._used_twice(spot)
         yield from self._not_undone(spot)
 
     def _of_fields(self, step: Step) -> Iterator[Found]:
@@ -486,6 +488,29 @@ class _Linter:
             remedy = "The operator sets SECRETS_KEYS. Until then the step cannot be answered."
             yield Found("no_key_ring", ("form",), message, remedy)
 
+    def _used_twice(self, spot: Spot) -> Iterator[Found]:
+        """Each secret is handed out once; a second call of our worker that names it is refused."""
+        mine = self._secrets_used(spot.step)
+        before = spot.scene.certain | spot.scene.possible
+        for other in self.definition.walk() if mine else ():
+            for asked, name in sorted(mine & self._secrets_used(other) if other.id in before else ()):
+                message = (
+                    f"The secret {shown(name)} of {shown(asked)} is handed out once, and {shown(other.id)} uses it."
+                )
+                yield Found("secret_used_twice", ("input",), message, "Let one call do it, or ask for it again.")
+
+    def _secrets_used(self, step: Step) -> frozenset[tuple[str, str]]:
+        """(step that asks, field) of what our worker opens for this one."""
+        if step.kind is not StepKind.SERVICE or step.call is None:
+            return frozenset()
+        return frozenset(
+            (step_id, name)
+            for _, text in _texts(step.input)
+            for step_id in expressions.steps_in(text)
+            for name in _secrets_of(self.definition, step_id)
+            if re.search(rf"""\.\s*{re.escape(name)}\b|\[\s*["']{re.escape(name)}["']\s*\]""", text)
+        )
+
     def _needed(self, step: Step) -> Sequence[Needed]:
         """Who must approve more than once, or is of another role than the step's."""
         reader = self.facts.policies
@@ -547,6 +572,13 @@ def _unknown(name: str, said: Said) -> tuple[str, str]:
     if name == "output":
         return "There is no `output` here.", 'It is there under `output`; earlier ones are `data["…"]`.'
     return f"The name {shown(name)} is not known.", did_you_mean(name, known) or f"There are {listed(known)}."
+
+
+def _secrets_of(definition: Definition, step_id: str) -> frozenset[str]:
+    """Names of the secret fields that a step's form asks for."""
+    place = definition.places.get(step_id)
+    form = place.step.form if place is not None else None
+    return secret_names(form, form.get("properties", {})) if form else frozenset()
 
 
 def _is_guarded(step_id: str, text: str) -> bool:
