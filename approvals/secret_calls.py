@@ -20,7 +20,7 @@ from approvals.reading import locked
 from approvals.secret_services import SecretDamaged, SecretGone, hand_out
 from approvals.secrets import handle
 from audit import actions
-from audit.services import SYSTEM, act, record
+from audit.services import SYSTEM, Line, act, record
 from config import clock
 from playbooks import expressions
 from playbooks.catalogue import Permanent
@@ -53,7 +53,8 @@ def opened_for_call(task: Task, *, actor: User, token: str) -> tuple[Any, tuple[
 @act(actions.SECRET_UNWRAP_DENIED)
 def _opened(*, task_id: int, actor: User, token: str, handles: Set[Handle]) -> dict[Handle, Any]:
     """All of them, or none."""
-    values, lines = {}, []
+    values: dict[Handle, Any] = {}
+    lines: list[Line] = []
     for request_id in sorted({request_id for request_id, _ in handles}):
         request = locked(request_id, SYSTEM)
         at = clock.now()
@@ -103,8 +104,9 @@ def _as_handle(value: Any) -> Handle | None:
     if not isinstance(value, Mapping):
         return None
     request_id, field = value.get("secret_of"), value.get("field")
-    is_one = isinstance(request_id, str) and isinstance(field, str) and value == handle(request_id, field)
-    return (request_id, field) if is_one else None
+    if not isinstance(request_id, str) or not isinstance(field, str) or value != handle(request_id, field):
+        return None
+    return request_id, field
 
 
 def _filled(value: Any, values: Mapping[Handle, Any], named: Set[Handle]) -> Any:
