@@ -63,14 +63,14 @@ def database_answers() -> bool:
 
 
 def migrations_are_applied() -> Mapping[str, Any]:
-    missing = _migrations_of_this_code() - MigrationRecorder(connection).applied_migrations().keys()
+    missing = migrations_of_this_code() - MigrationRecorder(connection).applied_migrations().keys()
     if missing:
         return {"ok": False, "why": f"{len(missing)} migrations are not applied: run manage.py migrate"}
     return {"ok": True}
 
 
 @cache
-def _migrations_of_this_code() -> frozenset[tuple[str, str]]:
+def migrations_of_this_code() -> frozenset[tuple[str, str]]:
     """Read once: a process runs the code it was started with."""
     loader = MigrationLoader(None, ignore_no_migrations=True)
     return frozenset(node for node in loader.graph.nodes if node in loader.disk_migrations)

@@ -3,12 +3,14 @@
 
 - The suite runs on SQLite and on PostgreSQL; a test marked `postgresql` or `sqlite` is about that one alone.
 - SQLite is a file, as in an installation, so that threads and other processes meet the locks that users meet.
-- A test that commits is cleaned up after, past the triggers that forbid just that.
+- The database is as it was at first when a test begins (tests/database.py), whatever another one committed.
+- What asks for no database is played once, beside the first of the two.
 - No test reaches a host other than this one.
 """
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import shutil
@@ -23,14 +25,11 @@ import hypothesis
 import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
-from django.core.management import call_command
 from django.db import connection, connections
-from django.test import TransactionTestCase
 
-from audit import triggers
 from config import clock
 
-pytest_plugins = ["tests.people", "tests.config.everything"]
+pytest_plugins = ["tests.database", "tests.people", "tests.config.everything"]
 
 LOCAL_NAMES = {"", "localhost"}
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -49,12 +48,28 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(refuse_outside_hosts)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = "postgresql" if "postgresql" in settings.DATABASES["default"]["ENGINE"] else "sqlite"
     for item in items:
-        for database in {"sqlite", "postgresql"} - {here}:
-            if item.get_closest_marker(database):
-                item.add_marker(pytest.mark.skip(reason=f"is about {database}, and this run is on {here}"))
+        about = {database for database in ("sqlite", "postgresql") if item.get_closest_marker(database)}
+        for database in about - {here}:
+            item.add_marker(pytest.mark.skip(reason=f"is about {database}, and this run is on {here}"))
+        if not about and not asks_for_the_database(item):
+            item.add_marker(pytest.mark.once)
+
+
+def asks_for_the_database(item: pytest.Item) -> bool:
+    """A test that does not is refused every connection, so that its claim cannot depend on which one it is."""
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    return item.get_closest_marker("django_db") is not None or "django_db_setup" in fixtures
+
+
+def pytest_collection_finish() -> None:
+    """What the collection made stays to the end: a tenth of the suite's time went into looking for waste in it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -118,29 +133,6 @@ def _clock_returns_to_its_place() -> Iterator[None]:
 
 
 # The database ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def django_db_modify_db_settings(
-    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    if connection.vendor == "sqlite":
-        folder = tmp_path_factory.mktemp("database")
-        settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(folder / "test.sqlite3")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _clean_up_passes_triggers() -> Iterator[None]:
-    """The flush after a committing test empties every table, the append-only ones too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: empty_every_table())
-        yield
-
-
-def empty_every_table() -> None:
-    with triggers.disabled():
-        # Cascading, because a table of a library whose model ours replaces points at users, and Django forgets it.
-        call_command("flush", verbosity=0, interactive=False, allow_cascade=True)
 
 
 @pytest.fixture

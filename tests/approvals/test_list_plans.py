@@ -29,8 +29,8 @@ CASES = [
 ]
 
 
-@pytest.fixture
-def many(db: None) -> None:
+@pytest.fixture(scope="module")
+def many(shared_db: None) -> None:
     """Rows of all kinds, as the planner meets them: few of them open."""
     agents, start = [agent(f"agent-{number}") for number in range(8)], clock.now()
     rows = [

@@ -63,15 +63,12 @@ DEPENDS |= {"title", "content", "period", "output"}
 
 
 @pytest.fixture(scope="module")
-def world(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(shared_db: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One for all tests here: each call is undone."""
-    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch, _undone():
-        patch.setattr(settings, "CONNECTOR_HOSTS", frozenset({(worlds.CONNECTOR_HOST, None)}))
-        patch.setattr(settings, "CONNECTOR_SECRETS", frozenset())
-        worlds.lend_secrets(settings, patch)
+    with pytest.MonkeyPatch.context() as patch:
+        worlds.surroundings(patch, tmp_path_factory.mktemp("marks"))
         patch.setattr(settings, "RATE_LIMITS", dict.fromkeys(settings.RATE_LIMITS, 0))  # 0 is none
         patch.setattr(settings, "AGENT_LEASE_SECONDS", 24 * 3600)  # no lease ends meanwhile
-        patch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path_factory.mktemp("marks")))
         _may_be_idle()
         yield worlds.build()
 

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jsonschema_rs
 import pytest
 import yaml
+from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
 from jsonschema import Draft202012Validator
@@ -412,13 +413,19 @@ SCENES: Mapping[str, Callable[[World], Scene]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def shared_world(shared_db: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        worlds.surroundings(patch, tmp_path_factory.mktemp("marks"))
+        patch.setattr(settings, "SLACK_TOKEN", SLACK_TOKEN)
+        patch.setattr(settings, "SLACK_SIGNING_SECRET", SLACK_SECRET)
+        yield worlds.build()
+
+
 @pytest.fixture
-def world(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> World:
-    settings.CONNECTOR_HOSTS = frozenset({(worlds.CONNECTOR_HOST, None)})
-    settings.SLACK_TOKEN, settings.SLACK_SIGNING_SECRET = SLACK_TOKEN, SLACK_SECRET
-    worlds.lend_secrets(settings, monkeypatch)
-    monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path_factory.mktemp("marks")))
-    return worlds.build()
+def world(shared_world: World, db: None) -> World:
+    """Each test has it as it was built."""
+    return shared_world
 
 
 def sent(operation: Operation, scene: Scene, **headers: str) -> Any:

@@ -28,7 +28,7 @@ from django.urls import URLPattern, get_resolver, resolve
 from accounts.models import RateCount
 from audit.models import Disclosure, Entry, Result
 from tests.contract.table import TABLE, Act, Row
-from tests.contract.world import BLIND, CANARY, CONNECTOR_HOST, EVERYBODY, SHUT_OUT, World, build, lend_secrets
+from tests.contract.world import BLIND, CANARY, EVERYBODY, SHUT_OUT, World, build, surroundings
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]  # who may do what is decided above the database
 
@@ -52,12 +52,17 @@ PUSHY = {
 }
 
 
+@pytest.fixture(scope="module")
+def shared_world(shared_db: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        surroundings(patch, tmp_path_factory.mktemp("marks"))
+        yield build()
+
+
 @pytest.fixture
-def world(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> World:
-    settings.CONNECTOR_HOSTS = frozenset({(CONNECTOR_HOST, None)})
-    lend_secrets(settings, monkeypatch)
-    monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path))
-    return build()
+def world(shared_world: World, db: None) -> World:
+    """Each test has it as it was built."""
+    return shared_world
 
 
 # Asking, and seeing what came of it -----------------------------------------------------------------------

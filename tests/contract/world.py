@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from django.conf import settings
 from django.test import Client
 
@@ -152,6 +154,14 @@ class World:
         return self.users[name]
 
 
+def surroundings(patch: pytest.MonkeyPatch, marks: Path) -> None:
+    """What this world takes for granted: a host that may be called, and what systems are signed with."""
+    patch.setenv("CLEARANCE_SECRET", SIGNING)
+    patch.setenv("HMS_ACT_TEST_MARKS", str(marks))
+    patch.setattr(settings, "CONNECTOR_SECRETS", frozenset({"env:CLEARANCE_SECRET"}))
+    patch.setattr(settings, "CONNECTOR_HOSTS", frozenset({(CONNECTOR_HOST, None)}))
+
+
 def build() -> World:
     users = _users()
     published(PERMIT_WITH_FORM)
@@ -269,12 +279,6 @@ def _delegation(giver: User, to: User) -> Delegation:
 
 
 # Who is told ----------------------------------------------------------------------------------------------
-
-
-def lend_secrets(settings: Any, monkeypatch: Any) -> None:
-    """Those that systems of this world are signed with."""
-    monkeypatch.setenv("CLEARANCE_SECRET", SIGNING)
-    settings.CONNECTOR_SECRETS = frozenset({"env:CLEARANCE_SECRET"})
 
 
 def _outside(users: Mapping[str, User]) -> dict[str, Any]:

@@ -5,15 +5,20 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Value
+from django.db.models.functions import Concat
 
 from audit import triggers
-from audit.models import Log
+from audit.models import Entry, Log
 from config import clock
-from tests.conftest import OutsideWorld, empty_every_table
+from tests.conftest import OutsideWorld
+from tests.database import put_back
+from tests.factories import published
 
 
 # 192.0.2.0/24 is set aside for documents: nobody answers there.
@@ -45,19 +50,42 @@ def test_time_moved_by_one_test_is_back_in_place_for_the_next(turn):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_clean_up_begins_the_log_anew_though_its_triggers_refuse_that():
-    before = Log.objects.get()
+def test_what_a_test_committed_is_gone_and_what_it_deleted_is_back_though_triggers_refuse_that():
+    before = everything_kept()
+    published()
+    Permission.objects.latest("id").delete()
+    Group.objects.update(name=Concat("name", Value(" renamed")))
     with pytest.raises(IntegrityError), transaction.atomic():
-        before.delete()
+        Entry.objects.all().delete()
 
-    empty_every_table()
+    put_back()
 
-    assert Log.objects.get().origin != before.origin
+    assert everything_kept() == before
+
+
+def everything_kept() -> dict[str, list[tuple[Any, ...]]]:
+    """Table → its rows."""
+    with connection.cursor() as cursor:
+        return {table: rows_of(cursor, table) for table in connection.introspection.table_names(cursor)}
+
+
+def rows_of(cursor: Any, table: str) -> list[tuple[Any, ...]]:
+    cursor.execute(f'SELECT * FROM "{table}"')
+    return sorted(cursor.fetchall(), key=repr)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_clean_up_leaves_every_trigger_standing():
-    empty_every_table()
+def test_numbers_begin_again_after_a_test_that_committed():
+    first = Group.objects.create(name="agent:first").pk
+
+    put_back()
+
+    assert Group.objects.create(name="agent:second").pk == first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_comes_next_finds_every_trigger_standing():
+    put_back()
 
     assert triggers.declared(connection.vendor)
     assert triggers.missing() == []
