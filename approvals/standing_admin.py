@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import path, reverse
+from django.urls import reverse
 from unfold.decorators import display
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
@@ -25,7 +25,7 @@ from approvals.models import RequestType, RuleState, Severity, StandingRule
 from approvals.policies import MANAGE
 from approvals.standing import Proposal
 from audit.shown import made_visible
-from config.admin import EvidenceAdmin, admin_page, confirm_page, form_page
+from config.admin import EvidenceAdmin, admin_page, confirm_page, form_page, lacking
 from config.errors import Forbidden
 
 STATE_COLOURS = {RuleState.PROPOSED: "warning", RuleState.ACTIVE: "success"}
@@ -116,12 +116,7 @@ class StandingRuleAdmin(EvidenceAdmin):
         return rules.select_related("proposed_by", "activated_by", "agent")
 
     def get_urls(self) -> list[Any]:
-        pages = {"activate": self.activate, "revoke": self.revoke}
-        own = [
-            path(f"<int:pk>/{name}/", self.admin_site.admin_view(page), name=f"approvals_standingrule_{name}")
-            for name, page in pages.items()
-        ]
-        return [*own, *super().get_urls()]
+        return [*self.pages_of_row(activate=self.activate, revoke=self.revoke), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm(MANAGE)
@@ -152,7 +147,7 @@ class StandingRuleAdmin(EvidenceAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        rule: StandingRule = self._seen(request, object_id)
+        rule: StandingRule = self.seen(request, object_id)
         return admin_page(
             request,
             self,
@@ -165,7 +160,7 @@ class StandingRuleAdmin(EvidenceAdmin):
         )
 
     def activate(self, request: HttpRequest, pk: int) -> HttpResponse:
-        rule: StandingRule = self._seen(request, str(pk))
+        rule: StandingRule = self.seen(request, pk)
 
         def act(reason: str) -> str:
             standing.activate_rule(actor=cast(User, request.user), rule_id=rule.pk)
@@ -183,7 +178,7 @@ class StandingRuleAdmin(EvidenceAdmin):
         )
 
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
-        rule: StandingRule = self._seen(request, str(pk))
+        rule: StandingRule = self.seen(request, pk)
 
         def act(reason: str) -> str:
             standing.revoke_rule(actor=cast(User, request.user), rule_id=rule.pk, reason=reason)
@@ -200,18 +195,13 @@ class StandingRuleAdmin(EvidenceAdmin):
             danger=True,
         )
 
-    def _seen(self, request: HttpRequest, pk: str) -> Any:
-        if not self.has_view_permission(request):
-            raise Forbidden("You may not see standing rules.")
-        return self.find(request, pk)
-
     def _refuse_others(self, request: HttpRequest) -> None:
-        if not request.user.has_perm(MANAGE):
-            raise Forbidden(f"The permission {MANAGE} is needed.")
+        if why := lacking(request, MANAGE):
+            raise Forbidden(why)
 
     def _why_not(self, request: HttpRequest, rule: StandingRule) -> str:
-        if not request.user.has_perm(MANAGE):
-            return f"The permission {MANAGE} is needed."
+        if why := lacking(request, MANAGE):
+            return why
         if rule.state == RuleState.PROPOSED and rule.proposed_by_id == request.user.pk:
             return "You proposed this rule, so somebody else must activate it."
         return ""

@@ -20,11 +20,12 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from config.errors import Refused
+from config.errors import Forbidden, Refused
 
 # Gives the form: unbound for None, bound to what was sent otherwise.
 MakeForm = Callable[[QueryDict | None], forms.Form]
@@ -89,6 +90,23 @@ class EvidenceAdmin(ModelAdmin):
         no_help = {field.name: "" for field in self.opts.get_fields()}
         return super().get_form(request, obj, change=change, **{"help_texts": no_help, **kwargs})
 
+    def pages_of_row(self, **pages: Callable[..., HttpResponse]) -> list[URLPattern]:
+        """Further pages of one row, each at /<its number>/<name>/, for `get_urls`."""
+        rows = f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            path(f"<int:pk>/{name}/", self.admin_site.admin_view(page), name=f"{rows}_{name}")
+            for name, page in pages.items()
+        ]
+
+    def name_of_rows(self) -> str:
+        return str(self.opts.verbose_name_plural)
+
+    def seen(self, request: HttpRequest, pk: Any) -> Any:
+        """The row a page of our own is about, for those who may see it; or 404. Raises Forbidden."""
+        if not self.has_view_permission(request):
+            raise Forbidden(f"You may not see {self.name_of_rows()}.")
+        return self.find(request, str(pk))
+
     def find(self, request: HttpRequest, object_id: str) -> Any:
         """The row an act is about, or 404."""
         row = self.get_object(request, object_id)
@@ -118,6 +136,11 @@ class HistoryAdmin(SimpleHistoryAdmin, EvidenceAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         self.find(request, unquote(object_id))
         return super().history_form_view(request, object_id, *args, **kwargs)
+
+
+def lacking(request: HttpRequest, permission: str) -> str:
+    """Why a button that needs the permission cannot be pressed; "" if it can."""
+    return "" if request.user.has_perm(permission) else f"The permission {permission} is needed."
 
 
 class ReasonForm(forms.Form):

@@ -10,51 +10,28 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
-from unfold.decorators import display
 
 from audit.shown import made_visible
-from config.admin import HistoryAdmin
-from config.errors import Forbidden
 from playbooks import views
 from playbooks.connector_admin import ConnectorAdmin as ConnectorAdmin  # registers itself
-from playbooks.models import Playbook, Version, VersionState
+from playbooks.models import Playbook, Version
 from playbooks.rule_admin import RuleSetAdmin as RuleSetAdmin  # registers itself
+from playbooks.version_pages import VersionedList, VersionList
 
-VERSION_COLOURS = {VersionState.DRAFT: "warning", VersionState.PUBLISHED: "success"}
 Page = Callable[[HttpRequest, Any, Any], HttpResponse]
 
 
-def viewed(owner: HistoryAdmin, request: HttpRequest, object_id: str) -> Any:
-    """The row a page is about, for those who may see it."""
-    if not owner.has_view_permission(request):
-        raise Forbidden("You may not see playbooks.")
-    return owner.find(request, object_id)
-
-
 @admin.register(Playbook)
-class PlaybookAdmin(HistoryAdmin):
+class PlaybookAdmin(VersionedList):
     list_display = ("slug", "shown_title", "newest", "draft_count", "open_runs", "owner_name")
-    search_fields = ("slug", "title")
-    search_help_text = "Id or title"
-    sortable_by = ("slug",)
-
-    class Media:
-        css = {"all": ("hms_act/pages.css", "audit/evidence.css")}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Playbook]:
-        playbooks: QuerySet[Playbook] = super().get_queryset(request)
-        return playbooks.select_related("owner").annotate(
-            newest_published=_of_versions(Version.objects.filter(state=VersionState.PUBLISHED).order_by("-number")),
-            drafts=Count("versions", filter=Q(versions__state=VersionState.DRAFT)),
-            runs_open=_count_of_open_runs(),
-        )
+        return super().get_queryset(request).select_related("owner").annotate(runs_open=_count_of_open_runs())
 
     def get_urls(self) -> list[Any]:
-        new_version = self.admin_site.admin_view(self.new_version)
-        return [path("<int:pk>/version/", new_version, name="playbooks_playbook_version"), *super().get_urls()]
+        return [*self.pages_of_row(version=self.new_version), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm(views.WRITE)
@@ -65,22 +42,10 @@ class PlaybookAdmin(HistoryAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        return views.playbook_page(request, self, viewed(self, request, object_id))
+        return views.playbook_page(request, self, self.seen(request, object_id))
 
     def new_version(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return views.new_version_page(request, self, viewed(self, request, str(pk)))
-
-    @admin.display(description="title")
-    def shown_title(self, playbook: Playbook) -> str:
-        return made_visible(playbook.title)
-
-    @admin.display(description="newest published")
-    def newest(self, playbook: Any) -> str | None:
-        return f"v{playbook.newest_published}" if playbook.newest_published else None
-
-    @admin.display(description="drafts")
-    def draft_count(self, playbook: Any) -> int:
-        return int(playbook.drafts)
+        return views.new_version_page(request, self, self.seen(request, pk))
 
     @admin.display(description="runs under way")
     def open_runs(self, playbook: Any) -> int:
@@ -91,10 +56,6 @@ class PlaybookAdmin(HistoryAdmin):
         return made_visible(playbook.owner.get_username()) if playbook.owner else None
 
 
-def _of_versions(versions: QuerySet[Version]) -> Subquery:
-    return Subquery(versions.filter(playbook=OuterRef("pk")).values("number")[:1])
-
-
 def _count_of_open_runs() -> Subquery:
     """A statement of its own beside the count of drafts: two joins would multiply each other."""
     versions = Version.objects.filter(playbook=OuterRef("pk")).order_by().values("playbook")
@@ -102,20 +63,11 @@ def _count_of_open_runs() -> Subquery:
 
 
 @admin.register(Version)
-class VersionAdmin(HistoryAdmin):
-    list_display = ("name", "shown_state", "short_digest", "created_by", "published_at", "retired_at")
+class VersionAdmin(VersionList):
+    of = "playbook"
     list_filter = ("state", ("playbook", admin.RelatedOnlyFieldListFilter))
-    list_select_related = ("playbook", "created_by")
-    sortable_by = ()
     search_fields = ("playbook__slug", "digest")
     search_help_text = "Id of the playbook, or a digest"
-
-    class Media:
-        css = {"all": ("hms_act/pages.css", "audit/evidence.css")}
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Version]:
-        versions: QuerySet[Version] = super().get_queryset(request)
-        return versions.select_related("playbook", "created_by", "published_by")
 
     def get_urls(self) -> list[Any]:
         pages: dict[str, Page] = {
@@ -124,31 +76,16 @@ class VersionAdmin(HistoryAdmin):
             "publish": views.publish_page,
             "retire": views.retire_page,
         }
-        own = [
-            path(f"<int:pk>/{name}/", self.admin_site.admin_view(self._of(page)), name=f"playbooks_version_{name}")
-            for name, page in pages.items()
-        ]
+        own = self.pages_of_row(**{name: self._of(page) for name, page in pages.items()})
         return [*own, *super().get_urls()]
 
     def _of(self, page: Page) -> Callable[..., HttpResponse]:
         def view(request: HttpRequest, pk: int) -> HttpResponse:
-            return page(request, self, viewed(self, request, str(pk)))
+            return page(request, self, self.seen(request, pk))
 
         return view
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        return views.version_page(request, self, viewed(self, request, object_id))
-
-    @admin.display(description="version")
-    def name(self, version: Version) -> str:
-        return made_visible(str(version))
-
-    @display(description="state", label=VERSION_COLOURS)
-    def shown_state(self, version: Version) -> str:
-        return version.state
-
-    @admin.display(description="digest")
-    def short_digest(self, version: Version) -> str:
-        return version.digest[:16]
+        return views.version_page(request, self, self.seen(request, object_id))

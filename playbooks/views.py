@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -14,14 +14,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
-from accounts.models import User
-from config.admin import admin_page, confirm_page, form_page
+from config.admin import admin_page, confirm_page, form_page, lacking
 from config.api import MAX_BODY_BYTES, TooLarge
 from config.errors import Forbidden, Refused
 from playbooks import services
 from playbooks.models import Playbook, Version, VersionState
 from playbooks.parse import Parsed, parse
 from playbooks.shown import shown
+from playbooks.version_pages import actor_of, page_of, text_field
 
 WRITE, PUBLISH = "playbooks.write", "playbooks.publish"
 # Counted by the moment of ending, because a run's states are words of a higher room.
@@ -36,19 +36,6 @@ EXAMPLE = """\
   ]
 }
 """
-
-
-def author(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
-
-
-def playbook_url(playbook: Playbook) -> str:
-    return reverse("admin:playbooks_playbook_change", args=[playbook.pk])
-
-
-def version_url(version: Version) -> str:
-    return reverse("admin:playbooks_version_change", args=[version.pk])
 
 
 # Looking --------------------------------------------------------------------------------------------------
@@ -68,7 +55,7 @@ def playbook_page(request: HttpRequest, admin: ModelAdmin, playbook: Playbook) -
         versions=counted,
         newest=counted[0] if counted else None,
         newest_published=newest_published,
-        why_not_write=_lacking(request, WRITE),
+        why_not_write=lacking(request, WRITE),
     )
 
 
@@ -83,13 +70,9 @@ def version_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> H
         version=version,
         shown=shown(version),
         runs=runs,
-        why_not_write=_lacking(request, WRITE),
-        why_not_publish=_lacking(request, PUBLISH),
+        why_not_write=lacking(request, WRITE),
+        why_not_publish=lacking(request, PUBLISH),
     )
-
-
-def _lacking(request: HttpRequest, permission: str) -> str:
-    return "" if request.user.has_perm(permission) else f"The permission {permission} is needed."
 
 
 # Writing --------------------------------------------------------------------------------------------------
@@ -98,11 +81,7 @@ def _lacking(request: HttpRequest, permission: str) -> str:
 class DocumentForm(forms.Form):
     """A document as text, typed or from a file. What is wrong with it is for the parser to say."""
 
-    text = forms.CharField(
-        label="Document",
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 28, "spellcheck": "false", "class": "code", "wrap": "off"}),
-    )
+    text = text_field("Document")
     upload = forms.FileField(label="or a file", required=False, help_text="JSON or YAML. It replaces the text above.")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -137,8 +116,8 @@ def document_page(
 
     What the parser or the service refuses stands beside the text, which is kept as it was typed or uploaded.
     """
-    if not request.user.has_perm(WRITE):
-        raise Forbidden(f"The permission {WRITE} is needed.")
+    if why := lacking(request, WRITE):
+        raise Forbidden(why)
     sent = request.method == "POST"
     form = DocumentForm(request.POST, request.FILES) if sent else DocumentForm(initial={"text": text})
     refusal: Refused | None = None
@@ -152,7 +131,7 @@ def document_page(
             form = DocumentForm(initial={"text": text})
         else:
             messages.success(request, f"{version} is saved as a draft.")
-            return HttpResponseRedirect(version_url(version))
+            return HttpResponseRedirect(page_of(version))
     status = refusal.status if refusal else 422 if sent else 200
     shown_here = {"form": form, "refusal": refusal, "button": button, "back": back, "intro": intro}
     return admin_page(request, admin, "playbooks/document.html", title=title, status=status, **shown_here)
@@ -165,7 +144,7 @@ def new_page(request: HttpRequest, admin: ModelAdmin) -> HttpResponse:
         title="New playbook",
         button="Save as a draft",
         text=EXAMPLE,
-        save=lambda parsed: services.create_playbook(actor=author(request), parsed=parsed),
+        save=lambda parsed: services.create_playbook(actor=actor_of(request), parsed=parsed),
         back=reverse("admin:playbooks_playbook_changelist"),
         intro="JSON or YAML. Nothing starts on a draft; publish it when it says what you mean.",
     )
@@ -179,8 +158,8 @@ def new_version_page(request: HttpRequest, admin: ModelAdmin, playbook: Playbook
         title=f"New version of {playbook}",
         button="Save as a draft",
         text=as_source(newest) if newest else EXAMPLE,
-        save=lambda parsed: services.add_version(actor=author(request), playbook=playbook.slug, parsed=parsed)[0],
-        back=playbook_url(playbook),
+        save=lambda parsed: services.add_version(actor=actor_of(request), playbook=playbook.slug, parsed=parsed)[0],
+        back=page_of(playbook),
         default_id=playbook.slug,
         intro="It begins with what the newest version says. A document that says the same makes no new version.",
     )
@@ -195,7 +174,7 @@ def edit_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> Http
             "playbooks/frozen.html",
             title=f"{version} never changes",
             version=version,
-            why_not_write=_lacking(request, WRITE),
+            why_not_write=lacking(request, WRITE),
         )
     return document_page(
         request,
@@ -204,9 +183,9 @@ def edit_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> Http
         button="Save the draft",
         text=as_source(version),
         save=lambda parsed: services.edit_draft(
-            actor=author(request), playbook=version.playbook.slug, number=version.number, parsed=parsed
+            actor=actor_of(request), playbook=version.playbook.slug, number=version.number, parsed=parsed
         ),
-        back=version_url(version),
+        back=page_of(version),
         default_id=version.playbook.slug,
     )
 
@@ -220,9 +199,9 @@ def as_source(version: Version) -> str:
 
 def clone_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> HttpResponse:
     def clone(given: Any) -> HttpResponse:
-        draft = services.clone_version(actor=author(request), playbook=version.playbook.slug, number=version.number)
+        draft = services.clone_version(actor=actor_of(request), playbook=version.playbook.slug, number=version.number)
         messages.success(request, f"{draft} is a draft that says what version {version.number} says.")
-        return HttpResponseRedirect(version_url(draft))
+        return HttpResponseRedirect(page_of(draft))
 
     return form_page(
         request,
@@ -231,7 +210,7 @@ def clone_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> Htt
         title=f"Clone {version}",
         button="Make the draft",
         act=clone,
-        back=version_url(version),
+        back=page_of(version),
         intro=(
             "A new draft with the next number, saying the same as this version. Edit it, then publish it: "
             "runs that started on this version finish on it."
@@ -245,7 +224,7 @@ def publish_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> H
     if request.method == "POST":
         try:
             done = services.publish_version(
-                actor=author(request), playbook=version.playbook.slug, number=version.number
+                actor=actor_of(request), playbook=version.playbook.slug, number=version.number
             )
         except Refused as refused:
             refusal = refused
@@ -253,7 +232,7 @@ def publish_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> H
             messages.success(request, f"{version} is published. New runs start on it.")
             for warning in done.warnings:
                 messages.warning(request, f"{warning.path}: {warning.message} {warning.remedy}")
-            return HttpResponseRedirect(version_url(version))
+            return HttpResponseRedirect(page_of(version))
     published = version.playbook.versions.filter(state=VersionState.PUBLISHED).order_by("-number")
     return admin_page(
         request,
@@ -265,14 +244,14 @@ def publish_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> H
         shown=shown(version),
         refusal=refusal,
         replaces=published.exclude(pk=version.pk).first(),
-        why_not=_lacking(request, PUBLISH),
+        why_not=lacking(request, PUBLISH),
     )
 
 
 def retire_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> HttpResponse:
     def retire(reason: str) -> str:
         services.retire_version(
-            actor=author(request), playbook=version.playbook.slug, number=version.number, reason=reason
+            actor=actor_of(request), playbook=version.playbook.slug, number=version.number, reason=reason
         )
         return f"{version} is retired."
 
@@ -282,7 +261,7 @@ def retire_page(request: HttpRequest, admin: ModelAdmin, version: Version) -> Ht
         title=f"Retire {version}",
         button="Retire the version",
         act=retire,
-        back=version_url(version),
+        back=page_of(version),
         intro="No new run starts on it; those under way finish on it. A retired version does not come back: clone it.",
         danger=True,
     )
