@@ -20,6 +20,7 @@ from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
 from approvals.models import ActionRequest, Decided, Receipt, ReceiptState, RequestState, RequestType, Severity
 from approvals.secrets import secret_fields
+from config import wake
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
 from config.lists import AnyOf, CursorPages, WholeNumber
@@ -340,7 +341,8 @@ class OneRequest(RequestCall):
         known = request.headers.get("If-None-Match")
         is_known = known is not None and found.etag in ETAG.findall(known)
         is_awaited = found.is_open if known is None else is_known and found.is_open
-        headers = {"ETag": found.etag, **wait_headers(request, wait, is_empty_handed=is_awaited)}
+        waiting = wait_headers(request, wait, is_empty_handed=is_awaited, waits_for=wake.REQUESTS)
+        headers = {"ETag": found.etag, **waiting}
         if is_known:
             return Response(status=304, headers=headers)
         return Response(RequestOut(found).data, headers=headers)

@@ -24,11 +24,10 @@ from approvals.templating import Question, filled, template_for
 from audit import actions
 from audit.canonical import digest
 from audit.services import SYSTEM, Line, act, record
-from config import clock
+from config import clock, wake
 from config.batch import Batch
 from config.errors import Forbidden, Invalid, Problem
 from config.guard import Moved
-from runs import wake
 from runs.inputs import Known
 from runs.models import LOOK_AGAIN, Priority, Task
 

@@ -10,9 +10,8 @@ from approvals.models import OPEN_REQUESTS, ActionRequest, RequestState
 from approvals.reading import locked, refuse_unless_open
 from audit import actions
 from audit.services import act, record, transitioned
-from config import clock
+from config import clock, wake
 from config.errors import Forbidden, WrongState
-from runs import wake
 
 
 @act(actions.REQUEST_CANCEL_DENIED)

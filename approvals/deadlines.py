@@ -31,13 +31,12 @@ from approvals.services import APPROVE, DECISION_FIELDS, REJECT, conclude
 from approvals.times import Do, OnTimeout, Rung, Timetable
 from audit import actions
 from audit.services import SYSTEM, Line, act, record, transitioned
-from config import clock
+from config import clock, wake
 from config.batch import Batch
 from config.errors import Forbidden, Invalid, Problem, Refused, WrongState
 from playbooks import durations
 from playbooks.places import Flawed
 from playbooks.policies import why_silence_approves_nothing
-from runs import wake
 from runs.asking import time_out_question
 
 EXTEND = "approvals.extend_request"

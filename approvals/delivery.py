@@ -27,9 +27,9 @@ from approvals.models import (
 )
 from approvals.models.messages import ASKED, ENDINGS, SUMMARY, Channel
 from approvals.routing import Urgency, Wishes, plan
-from config import clock, mail
+from config import clock, mail, wake
 from config.mail import MailState, due_mails
-from runs import due, wake
+from runs import due
 
 URGENCY = {Severity.HIGH: Urgency.HIGH, Severity.CRITICAL: Urgency.CRITICAL}
 REACHED = Q(state=MailState.SENT) | Q(state=MailState.DUE, attempts__gt=0)  # it may have arrived

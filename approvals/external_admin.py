@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -13,24 +12,20 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
-from unfold.decorators import action, display
+from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from accounts.models import User
+from accounts.pages import actor_of
 from approvals import external_services as services
 from approvals.external_services import Terms
+from approvals.inlines import ReadOnlyInline
 from approvals.models import ExternalSystem, ExternalUser
 from approvals.models.outside import LONGEST_ID
 from audit.shown import made_visible
-from config.admin import HistoryAdmin, confirm_page, form_page
+from config.admin import confirm_page, form_page
+from playbooks.switch_admin import SwitchAdmin, text_field
 
 LIST_PAGE = "admin:approvals_externalsystem_changelist"
-
-
-def _text(label: str, *, required: bool = False, max_length: int = 300, help_text: str = "") -> forms.CharField:
-    widget = UnfoldAdminTextInputWidget()
-    return forms.CharField(label=label, required=required, max_length=max_length, help_text=help_text, widget=widget)
 
 
 class RolesField(forms.CharField):
@@ -41,8 +36,8 @@ class RolesField(forms.CharField):
 
 
 class TermsForm(forms.Form):
-    title = _text("Title", max_length=200, help_text="What people read.")
-    url = _text(
+    title = text_field("Title", max_length=200, help_text="What people read.")
+    url = text_field(
         "Address",
         max_length=500,
         help_text="Where it is told of requests: https://…, at a host that HMS_ACT_CONNECTOR_HOSTS lists. Left empty, "
@@ -54,7 +49,7 @@ class TermsForm(forms.Form):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text="Whose requests it is told of, one role a line, as human:police_liaison. Left empty: of all.",
     )
-    secret_ref = _text(
+    secret_ref = text_field(
         "Secret",
         required=True,
         help_text="Where it is, as env:NAME or file:/path of HMS_ACT_CONNECTOR_SECRETS: whsec_ and base64. Both ways "
@@ -72,43 +67,23 @@ class NewSystemForm(TermsForm):
 
 
 class PersonForm(forms.Form):
-    outside_id = _text(
+    outside_id = text_field(
         "Id there",
         required=True,
         max_length=LONGEST_ID,
         help_text="The stable id by which the system names the person; never a name that somebody can change.",
     )
-    username = _text("User name here", required=True, max_length=150)
+    username = text_field("User name here", required=True, max_length=150)
 
 
-def _administrator(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
-
-
-class PersonInline(TabularInline):
+class PersonInline(ReadOnlyInline):
     model = ExternalUser
     fields = readonly_fields = ("there", "here", "linked_at", "by", "ended_at", "end")
-    extra = 0
-    can_delete = False
-    hide_title = True
     verbose_name_plural = "people"
     ordering = ("ended_at", "id")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("user", "linked_by")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # of the system, which has been checked
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="id there")
     def there(self, link: ExternalUser) -> str:
@@ -131,7 +106,10 @@ class PersonInline(TabularInline):
 
 
 @admin.register(ExternalSystem)
-class ExternalSystemAdmin(HistoryAdmin):
+class ExternalSystemAdmin(SwitchAdmin):
+    permission = services.MANAGE
+    disabled_means = "It is told nothing more, and nothing that it sends decides anything."
+    enabled_means = "It is told of new requests again, and its people's decisions count."
     list_display = ("name", "shown_title", "shown_url", "shown_roles", "shown_state", "changed_at")
     list_filter = ("is_enabled",)
     search_fields = ("name", "title")
@@ -160,28 +138,10 @@ class ExternalSystemAdmin(HistoryAdmin):
     def calls(self, system: ExternalSystem) -> str:
         return f"POST /hitl/external/{system.name}"
 
-    @display(description="state", label={services.ENABLED: "success", services.DISABLED: "danger"})
-    def shown_state(self, system: ExternalSystem) -> str:
-        return services.ENABLED if system.is_enabled else services.DISABLED
-
-    # What can be done. Which buttons are shown is a courtesy: the services decide.
-
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
         end = path("people/<int:pk>/end/", wrap(self.end_link), name="approvals_externalsystem_end_link")
         return [end, *super().get_urls()]
-
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
-        system = self.get_object(request, str(object_id))
-        idle = "enable" if system is None or system.is_enabled else "disable"
-        offered = super().get_actions_detail(request, object_id)
-        return [each for each in offered if each.action_name != f"approvals_externalsystem_{idle}"]
-
-    def has_manage_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return request.user.has_perm(services.MANAGE)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm(services.MANAGE)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):
@@ -189,7 +149,7 @@ class ExternalSystemAdmin(HistoryAdmin):
 
         def make(given: dict[str, Any]) -> str:
             name = given.pop("name")
-            services.create_system(actor=_administrator(request), name=name, terms=Terms(**given))
+            services.create_system(actor=actor_of(request), name=name, terms=Terms(**given))
             return f"{name} is connected. Say who is who there."
 
         return form_page(
@@ -208,7 +168,7 @@ class ExternalSystemAdmin(HistoryAdmin):
         typed = {"title": system.title, "url": system.url, "roles": "\n".join(system.roles)}
 
         def change(given: dict[str, Any]) -> str:
-            services.change_system(actor=_administrator(request), system_id=system.pk, terms=Terms(**given))
+            services.change_system(actor=actor_of(request), system_id=system.pk, terms=Terms(**given))
             return f"{system.name} is told like this from now on."
 
         return form_page(
@@ -218,7 +178,7 @@ class ExternalSystemAdmin(HistoryAdmin):
             title=f"Change {system.name}",
             button="Change the system",
             act=change,
-            back=self._page_of(system.pk),
+            back=self.page_of(system.pk),
         )
 
     @action(description="Link a person", url_path="link", permissions=["manage"])
@@ -226,7 +186,7 @@ class ExternalSystemAdmin(HistoryAdmin):
         system = self.find(request, object_id)
 
         def link(given: dict[str, Any]) -> str:
-            services.link_person(actor=_administrator(request), system_id=system.pk, **given)
+            services.link_person(actor=actor_of(request), system_id=system.pk, **given)
             return f"{made_visible(given['username'])} is linked."
 
         return form_page(
@@ -236,20 +196,14 @@ class ExternalSystemAdmin(HistoryAdmin):
             title=f"Who is who in {system.name}",
             button="Link the person",
             act=link,
-            back=self._page_of(system.pk),
+            back=self.page_of(system.pk),
             intro="What this person decides there is their decision here, under all their rights and all the rules. "
             "Make sure that the account there is theirs.",
         )
 
-    @action(description="Disable", url_path="disable", permissions=["manage"])
-    def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        intro = "It is told nothing more, and nothing that it sends decides anything."
-        return self._switch(request, self.find(request, object_id), services.disable_system, "Disable", intro)
-
-    @action(description="Enable", url_path="enable", permissions=["manage"])
-    def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        intro = "It is told of new requests again, and its people's decisions count."
-        return self._switch(request, self.find(request, object_id), services.enable_system, "Enable", intro)
+    def switch(self, request: HttpRequest, row: ExternalSystem, reason: str, *, to_enabled: bool) -> None:
+        act = services.enable_system if to_enabled else services.disable_system
+        act(actor=actor_of(request), system_id=row.pk, reason=reason)
 
     def end_link(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_manage_permission(request):
@@ -259,7 +213,7 @@ class ExternalSystemAdmin(HistoryAdmin):
             raise Http404
 
         def end(reason: str) -> str:
-            services.unlink_person(actor=_administrator(request), link_id=link.pk, reason=reason)
+            services.unlink_person(actor=actor_of(request), link_id=link.pk, reason=reason)
             return "The link has ended."
 
         who = f"{made_visible(link.outside_id)} is {made_visible(link.user.get_username())}"
@@ -270,28 +224,6 @@ class ExternalSystemAdmin(HistoryAdmin):
             intro=f"In {link.system.name}, {who}. What that person does there decides nothing here any more.",
             button="End the link",
             act=end,
-            back=self._page_of(link.system_id),
+            back=self.page_of(link.system_id),
             danger=True,
         )
-
-    def _switch(
-        self, request: HttpRequest, system: ExternalSystem, service: Callable[..., Any], word: str, intro: str
-    ) -> HttpResponse:
-        def switch(reason: str) -> str:
-            service(actor=_administrator(request), system_id=system.pk, reason=reason)
-            return f"{system.name} is {word.lower()}d."
-
-        return confirm_page(
-            request,
-            self,
-            title=f"{word} {system.name}?",
-            intro=intro,
-            button=word,
-            act=switch,
-            back=self._page_of(system.pk),
-            danger=word == "Disable",
-        )
-
-    @staticmethod
-    def _page_of(system_id: int) -> str:
-        return reverse("admin:approvals_externalsystem_change", args=[system_id])

@@ -22,9 +22,9 @@ from audit.services import Line, act, record
 from config import clock
 from config.errors import Forbidden, Invalid, NotFound, Problem, WrongState
 from playbooks import outbound, secret_refs
+from playbooks.switching import ENABLED, switch
 
 MANAGE = "approvals.manage_external"
-ENABLED, DISABLED = "enabled", "disabled"
 MAX_ROLES = 50
 
 
@@ -80,25 +80,15 @@ def change_system(*, actor: User, system_id: int, terms: Terms) -> ExternalSyste
 @act(actions.EXTERNAL_CHANGE_DENIED)
 def disable_system(*, actor: User, system_id: int, reason: str) -> ExternalSystem:
     """It is told nothing more, and nothing that it sends decides anything."""
-    return _switch(actor, system_id, reason, to_enabled=False)
+    system = _to_change(actor, system_id)
+    switch(system, to_enabled=False, actor=actor, reason=reason, action=actions.EXTERNAL_DISABLED)
+    return system
 
 
 @act(actions.EXTERNAL_CHANGE_DENIED)
 def enable_system(*, actor: User, system_id: int, reason: str) -> ExternalSystem:
-    return _switch(actor, system_id, reason, to_enabled=True)
-
-
-def _switch(actor: User, system_id: int, reason: str, *, to_enabled: bool) -> ExternalSystem:
     system = _to_change(actor, system_id)
-    before, after = (DISABLED, ENABLED) if to_enabled else (ENABLED, DISABLED)
-    if system.is_enabled == to_enabled:
-        raise WrongState(f"{system.name} is {after} already.", subject=system)
-    if not reason.strip():
-        raise Invalid("Say why: the reason is kept in the log.", errors=[Problem("reason", "is empty")])
-    system.is_enabled, system.changed_at = to_enabled, clock.now()
-    system.save(update_fields=["is_enabled", "changed_at"])
-    done = actions.EXTERNAL_ENABLED if to_enabled else actions.EXTERNAL_DISABLED
-    record([Line(done, system.audit_subject(), actor, system.changed_at, before, after, note=reason.strip())])
+    switch(system, to_enabled=True, actor=actor, reason=reason, action=actions.EXTERNAL_ENABLED)
     return system
 
 

@@ -25,11 +25,11 @@ from approvals.secret_services import withdraw_secrets
 from audit import actions
 from audit.canonical import digest
 from audit.services import SYSTEM, Line, act, record, transitioned
-from config import clock
+from config import clock, wake
 from config.batch import Batch
 from config.crash import crash_around_commit
 from config.errors import Forbidden, Invalid, Problem, Refused, WrongState
-from runs import due, wake
+from runs import due
 from runs.models import LOOK_AGAIN, Task
 
 BATCH = 100

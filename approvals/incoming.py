@@ -33,10 +33,9 @@ from approvals.services import decide
 from audit import actions
 from audit.context import coming_from, origin
 from audit.services import act
-from config import clock
+from config import clock, wake
 from config.errors import Forbidden, NotFound, Refused, Unavailable
 from playbooks import secret_refs
-from runs import wake
 
 TO_REVIEW = "to_review"
 

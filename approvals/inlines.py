@@ -18,12 +18,14 @@ from audit.shown import made_visible
 
 
 class ReadOnlyInline(TabularInline):
+    """Rows that are evidence, as the row they stand beside is."""
+
     extra = 0
     can_delete = False
     hide_title = True
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # of the request, which has been checked
+        return True  # of the row it stands beside, which has been checked
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

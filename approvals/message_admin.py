@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -21,6 +21,7 @@ from unfold.widgets import (
 )
 
 from accounts.models import User
+from accounts.pages import actor_of
 from approvals import message_services as services
 from approvals import slack
 from approvals.models import ExternalNotice, Notification, Preference, SlackAccount
@@ -78,7 +79,7 @@ class _MessageAdmin(EvidenceAdmin):
         row = self.find(request, object_id)
 
         def send(given: dict[str, Any]) -> str:
-            act(actor=_person(request), notification_id=row.pk)
+            act(actor=actor_of(request), notification_id=row.pk)
             return "It is due again."
 
         return form_page(
@@ -206,11 +207,6 @@ class CodeForm(forms.Form):
     )
 
 
-def _person(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
-
-
 @admin.register(Preference)
 class PreferenceAdmin(HistoryAdmin):
     list_display = ("shown_user", "zone", "reach", "rhythm", "quiet_from", "quiet_until", "changed_at")
@@ -238,7 +234,7 @@ class PreferenceAdmin(HistoryAdmin):
         ]
 
     def mine(self, request: HttpRequest) -> HttpResponse:
-        person = _person(request)
+        person = actor_of(request)
         form: list[WishesForm] = []
 
         def make(sent: Any) -> WishesForm:
@@ -261,7 +257,7 @@ class PreferenceAdmin(HistoryAdmin):
         )
 
     def own_slack(self, request: HttpRequest) -> HttpResponse:
-        person = _person(request)
+        person = actor_of(request)
         if not slack.is_on():
             raise PermissionDenied("Slack is not set up here.")
         account = SlackAccount.objects.filter(user=person, ended_at__isnull=True).first()
@@ -272,7 +268,7 @@ class PreferenceAdmin(HistoryAdmin):
 
     def _ask(self, request: HttpRequest) -> HttpResponse:
         def ask(given: dict[str, Any]) -> HttpResponse:
-            services.ask_for_slack_code(actor=_person(request), member=given["member"])
+            services.ask_for_slack_code(actor=actor_of(request), member=given["member"])
             return self._go_on(request, "A code is on its way to you in Slack.")
 
         intro = "A code is sent to you in Slack. Typing it here shows that the account there is yours."
@@ -280,7 +276,7 @@ class PreferenceAdmin(HistoryAdmin):
 
     def _take_code(self, request: HttpRequest, waiting: Any) -> HttpResponse:
         def link(given: dict[str, Any]) -> HttpResponse:
-            services.link_slack(actor=_person(request), typed=given["code"])
+            services.link_slack(actor=actor_of(request), typed=given["code"])
             return self._go_on(request, "Your Slack account is linked.")
 
         again = format_html('<a class="underline" href="{}">Send another one</a>', "?again=1")
@@ -289,7 +285,7 @@ class PreferenceAdmin(HistoryAdmin):
 
     def _end_link(self, request: HttpRequest, account: SlackAccount) -> HttpResponse:
         def end(reason: str) -> HttpResponse:
-            services.unlink_slack(actor=_person(request))
+            services.unlink_slack(actor=actor_of(request))
             return self._go_on(request, "The link has ended.")
 
         return confirm_page(

@@ -17,10 +17,9 @@ from approvals.models import ExternalNotice, Notification, Preference, SlackAcco
 from approvals.routing import Wishes, zones
 from audit import actions
 from audit.services import Line, Subject, act, record
-from config import clock
+from config import clock, wake
 from config.errors import Forbidden, Invalid, NotFound, Problem, WrongState
 from config.mail import DueRow, MailState
-from runs import wake
 
 RESEND = "approvals.resend_notification"
 CODE_LIFE = timedelta(minutes=10)

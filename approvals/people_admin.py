@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -20,7 +20,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from accounts.models import User
+from accounts.pages import actor_of
 from approvals import calendar_services, delegating
 from approvals.calendar_services import Terms
 from approvals.calendars import WEEKDAYS
@@ -32,11 +32,6 @@ from config import clock
 from config.admin import EvidenceAdmin, HistoryAdmin, confirm_page, form_page
 
 IN_FORCE, TO_COME, OVER, REVOKED = "in force", "to come", "over", "revoked"
-
-
-def _user(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
 
 
 # Calendars ------------------------------------------------------------------------------------------------
@@ -155,7 +150,7 @@ class CalendarAdmin(HistoryAdmin):
             raise PermissionDenied
 
         def make(given: dict[str, Any]) -> str:
-            calendar_services.create_calendar(actor=_user(request), slug=given["slug"], terms=_terms(given))
+            calendar_services.create_calendar(actor=actor_of(request), slug=given["slug"], terms=_terms(given))
             return f"The calendar {given['slug']} is made. Policies can name it."
 
         back = reverse("admin:approvals_calendar_changelist")
@@ -168,7 +163,7 @@ class CalendarAdmin(HistoryAdmin):
         calendar = self.find(request, object_id)
 
         def change(given: dict[str, Any]) -> str:
-            calendar_services.change_calendar(actor=_user(request), slug=calendar.slug, terms=_terms(given))
+            calendar_services.change_calendar(actor=actor_of(request), slug=calendar.slug, terms=_terms(given))
             return f"{calendar.slug} counts like this from now on."
 
         return form_page(
@@ -291,7 +286,7 @@ class DelegationAdmin(EvidenceAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        user = _user(request)
+        user = actor_of(request)
 
         def make(given: dict[str, Any]) -> str:
             scope = Scope(**{name: given.pop(name) for name in ("role", "request_type", "max_severity")})
@@ -314,7 +309,7 @@ class DelegationAdmin(EvidenceAdmin):
         given = self.find(request, object_id)
 
         def end(reason: str) -> str:
-            delegating.revoke_delegation(delegation_id=given.pk, actor=_user(request), reason=reason)
+            delegating.revoke_delegation(delegation_id=given.pk, actor=actor_of(request), reason=reason)
             return "The delegation is over."
 
         return confirm_page(

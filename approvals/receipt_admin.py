@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
 
 from approvals import constraints, proof
 from approvals.choices import label_of
+from approvals.inlines import ReadOnlyInline, block
 from approvals.models import ActionRequest, Receipt, SigningKey, Spending
 from approvals.notify import link_to
 from approvals.signing import why_untrusted
@@ -23,32 +23,13 @@ from audit.shown import as_text, made_visible
 from config.admin import EvidenceAdmin
 
 
-def _block(text: str) -> SafeString:
-    return format_html('<pre class="evidence" dir="auto" tabindex="0">{}</pre>', text)
-
-
-class SpendingInline(TabularInline):
+class SpendingInline(ReadOnlyInline):
     model = Spending
     fields = readonly_fields = ("number", "by", "effective", "digest", "started", "spent_at")
-    extra = 0
-    can_delete = False
-    hide_title = True
     verbose_name_plural = "effective actions"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Spending]:
         return super().get_queryset(request).select_related("spent_by")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # of the receipt, which has been checked
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description="used by")
     def by(self, spent: Spending) -> str:
@@ -56,7 +37,7 @@ class SpendingInline(TabularInline):
 
     @admin.display(description="effective action")
     def effective(self, spent: Spending) -> SafeString:
-        return _block(as_text(spent.action))
+        return block(as_text(spent.action))
 
     @admin.display(description="run")
     def started(self, spent: Spending) -> str:
@@ -128,7 +109,7 @@ class ReceiptAdmin(EvidenceAdmin):
 
     @admin.display(description="approved action")
     def approved(self, receipt: Receipt) -> SafeString:
-        return _block(as_text(receipt.action))
+        return block(as_text(receipt.action))
 
     @admin.display(description="conditions")
     def conditions(self, receipt: Receipt) -> str:
@@ -149,7 +130,7 @@ class ReceiptAdmin(EvidenceAdmin):
 
     @admin.display(description="statement")
     def statement(self, receipt: Receipt) -> SafeString:
-        return _block(as_text(proof.statement(receipt, log=log_origin())))
+        return block(as_text(proof.statement(receipt, log=log_origin())))
 
 
 @admin.register(SigningKey)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_POST
 
 from accounts.models import User
+from accounts.pages import actor_of
 from approvals import constraints, holding, proposals
 from approvals.choices import in_words
 from approvals.condition_fields import fields_of
@@ -108,7 +109,7 @@ def undo_page(request: HttpRequest, request_id: str) -> HttpResponse:
     form = UndoForm(request.POST)
     reason = form.cleaned_data["reason"] if form.is_valid() else ""
     try:
-        again = holding.undo(request_id=request_id, actor=cast(User, request.user), reason=reason)
+        again = holding.undo(request_id=request_id, actor=actor_of(request), reason=reason)
     except Refused as refusal:
         messages.error(request, refusal.detail)
         return HttpResponseRedirect(link_to(asked), status=303)

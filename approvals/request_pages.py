@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,7 +14,7 @@ from django.urls import re_path, reverse
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts import assurance
-from accounts.models import User
+from accounts.pages import actor_of
 from approvals import revising, rights, services
 from approvals.models import DECIDABLE_REQUESTS, OPEN_REQUESTS, ActionRequest, RequestState
 from approvals.notify import link_to
@@ -136,7 +136,7 @@ def _page(owner: Any, make: Callable[[Any, HttpRequest, ActionRequest], HttpResp
 
 def _ask(owner: Any, request: HttpRequest, asked: ActionRequest) -> HttpResponse:
     def act(given: Mapping[str, Any]) -> str:
-        revising.request_info(request_id=asked.pk, actor=_actor(request), question=given["text"])
+        revising.request_info(request_id=asked.pk, actor=actor_of(request), question=given["text"])
         return "Your question is sent. The clock stands until it is answered."
 
     return _text_page(
@@ -153,7 +153,7 @@ def _ask(owner: Any, request: HttpRequest, asked: ActionRequest) -> HttpResponse
 
 def _changes(owner: Any, request: HttpRequest, asked: ActionRequest) -> HttpResponse:
     def act(given: Mapping[str, Any]) -> str:
-        revising.request_changes(request_id=asked.pk, actor=_actor(request), feedback=given["text"])
+        revising.request_changes(request_id=asked.pk, actor=actor_of(request), feedback=given["text"])
         return "Sent back. Whoever asked can ask anew, otherwise."
 
     return _text_page(
@@ -170,7 +170,7 @@ def _changes(owner: Any, request: HttpRequest, asked: ActionRequest) -> HttpResp
 
 def _answer(owner: Any, request: HttpRequest, asked: ActionRequest) -> HttpResponse:
     def act(given: Mapping[str, Any]) -> str:
-        revising.answer_info(request_id=asked.pk, actor=_actor(request), answer=given["text"])
+        revising.answer_info(request_id=asked.pk, actor=actor_of(request), answer=given["text"])
         return "Your answer is sent, and the clock goes on."
 
     question = next((said["text"] for said in reversed(asked.exchange) if said["kind"] == "question"), "")
@@ -192,7 +192,7 @@ def _revise(owner: Any, request: HttpRequest, asked: ActionRequest) -> HttpRespo
         held = {**_editable(asked), "title": asked.title, "description": asked.description}
         changes = {name: given[name] for name in names if given[name] != held[name]}
         about = {"reason": given["reason"], "revision": given["revision"]}
-        revising.revise_request(request_id=asked.pk, actor=_actor(request), changes=changes, **about)
+        revising.revise_request(request_id=asked.pk, actor=actor_of(request), changes=changes, **about)
         return "What is asked is changed. Votes on what was asked before count no more, unless it only narrows."
 
     return form_page(
@@ -209,7 +209,7 @@ def _revise(owner: Any, request: HttpRequest, asked: ActionRequest) -> HttpRespo
 
 def _emergency(owner: Any, request: HttpRequest, asked: ActionRequest) -> HttpResponse:
     def act(given: Mapping[str, Any]) -> str:
-        services.decide(request_id=asked.pk, actor=_actor(request), emergency=True, **given)
+        services.decide(request_id=asked.pk, actor=actor_of(request), emergency=True, **given)
         return "Decided, and told to everybody who was to decide. It will be reviewed."
 
     return form_page(
@@ -238,10 +238,6 @@ def _text_page(
         back=link_to(asked),
         intro=intro,
     )
-
-
-def _actor(request: HttpRequest) -> User:
-    return cast(User, request.user)
 
 
 def _url(name: str, asked: ActionRequest) -> str:

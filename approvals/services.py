@@ -30,10 +30,10 @@ from approvals.talk import drop_drafts
 from audit import actions
 from audit.context import origin
 from audit.services import SYSTEM, Line, act, record, require_locks, transitioned
+from config import wake
 from config.batch import Batch
 from config.crash import crash_around_commit
 from config.errors import Forbidden, Invalid, Problem, WrongState
-from runs import wake
 from runs.models import Task
 
 APPROVE, REJECT = "PASS", "FAIL"
@@ -98,7 +98,7 @@ def decide(
     record(lines, into=batch)
     with crash_around_commit("decide"):
         batch.write()
-    wake.after_commit()
+    wake.after_commit(batch)
     if request.has_drafts:
         transaction.on_commit(partial(drop_drafts, request.pk))
     return request

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -20,6 +20,7 @@ from unfold.widgets import (
 )
 
 from accounts.models import User
+from accounts.pages import actor_of
 from approvals import standing
 from approvals.models import RequestType, RuleState, Severity, StandingRule
 from approvals.policies import MANAGE
@@ -130,7 +131,7 @@ class StandingRuleAdmin(EvidenceAdmin):
             return made["form"]
 
         def propose(given: dict[str, Any]) -> HttpResponse:
-            rule = standing.propose_rule(actor=cast(User, request.user), proposal=made["form"].proposal())
+            rule = standing.propose_rule(actor=actor_of(request), proposal=made["form"].proposal())
             return HttpResponseRedirect(rule_url(rule))
 
         return form_page(
@@ -163,7 +164,7 @@ class StandingRuleAdmin(EvidenceAdmin):
         rule: StandingRule = self.seen(request, pk)
 
         def act(reason: str) -> str:
-            standing.activate_rule(actor=cast(User, request.user), rule_id=rule.pk)
+            standing.activate_rule(actor=actor_of(request), rule_id=rule.pk)
             return f"{made_visible(rule.title)} is active."
 
         return confirm_page(
@@ -181,7 +182,7 @@ class StandingRuleAdmin(EvidenceAdmin):
         rule: StandingRule = self.seen(request, pk)
 
         def act(reason: str) -> str:
-            standing.revoke_rule(actor=cast(User, request.user), rule_id=rule.pk, reason=reason)
+            standing.revoke_rule(actor=actor_of(request), rule_id=rule.pk, reason=reason)
             return f"{made_visible(rule.title)} is revoked."
 
         return confirm_page(

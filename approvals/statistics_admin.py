@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
-from accounts.models import User
+from accounts.pages import actor_of
 from approvals import statistics
 from approvals.models import OPEN_REQUESTS, RequestState, RequestTally, RequestType
 from audit.shown import made_visible
@@ -63,7 +63,7 @@ class RequestTallyAdmin(EvidenceAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
         if not self.has_view_permission(request):
             raise Forbidden(f"The permission {statistics.VIEW} is needed.")
-        user = cast(User, request.user)
+        user = actor_of(request)
         may_see_people, refusal = user.has_perm(statistics.PEOPLE), None
         wanted: Mapping[str, Any] = {"period": "", "people": False}
         try:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -22,6 +22,7 @@ from unfold.widgets import (
 )
 
 from accounts.models import Kind, User
+from accounts.pages import actor_of
 from approvals import template_services as services
 from approvals.models import AgentLimit, RequestTemplate, RequestType, Severity
 from approvals.template_services import Terms
@@ -31,11 +32,6 @@ from runs.models import Priority
 
 IN_USE, OUT_OF_USE = "in use", "out of use"
 PLACES = "{amount} stands for that field of the context."
-
-
-def _person(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
 
 
 # The form -------------------------------------------------------------------------------------------------
@@ -184,7 +180,7 @@ class RequestTemplateAdmin(HistoryAdmin):
 
         def make(given: dict[str, Any]) -> str:
             name = given.pop("name")
-            services.create_template(actor=_person(request), name=name, terms=Terms(**given))
+            services.create_template(actor=actor_of(request), name=name, terms=Terms(**given))
             return f"The template {name} is made. Agents can name it."
 
         back = reverse("admin:approvals_requesttemplate_changelist")
@@ -197,7 +193,7 @@ class RequestTemplateAdmin(HistoryAdmin):
         template: RequestTemplate = self.find(request, object_id)
 
         def change(given: dict[str, Any]) -> str:
-            services.change_template(actor=_person(request), name=template.name, terms=Terms(**given))
+            services.change_template(actor=actor_of(request), name=template.name, terms=Terms(**given))
             return f"Requests by {template.name} say it like this from now on."
 
         return form_page(
@@ -271,7 +267,7 @@ class AgentLimitAdmin(HistoryAdmin):
 
         def make(given: dict[str, Any]) -> str:
             user = given.pop("user")
-            services.set_limit(actor=_person(request), user_id=user.pk, **given)
+            services.set_limit(actor=actor_of(request), user_id=user.pk, **given)
             return "The limits hold from now on."
 
         back = reverse("admin:approvals_agentlimit_changelist")
@@ -283,7 +279,7 @@ class AgentLimitAdmin(HistoryAdmin):
         held = {name: getattr(limit, name) for name in ("open_requests", "per_hour", "reason")}
 
         def change(given: dict[str, Any]) -> str:
-            services.set_limit(actor=_person(request), user_id=limit.user_id, **given)
+            services.set_limit(actor=actor_of(request), user_id=limit.user_id, **given)
             return "The limits hold from now on."
 
         return form_page(

@@ -22,6 +22,8 @@ from bench import inside, world
 from bench.actions import called
 from bench.contest import drive, serve
 from bench.waking import Bell
+from config import wake
+from config.prepared import Reading
 from runs import due, jobs, services
 from runs.leases import Lease
 from runs.models import Run, RunState
@@ -63,7 +65,7 @@ class Engine:
         self._ended: dict[int, threading.Event] = {}
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._found: set[int] = set()  # service tasks that a thread has, or is about to have
-        self._bell = Bell()
+        self._bell = Bell(wake.TASKS, wake.WORK)
         self._person = subprocess.Popen(inside.command("person"), stdin=subprocess.PIPE)
         for work in (self._dispatch, *[self._do_steps] * STEP_THREADS):
             threading.Thread(target=work, daemon=True).start()
@@ -120,8 +122,12 @@ class Engine:
         self._ended.setdefault(called.run_id, threading.Event()).set()
 
 
+# As our worker finds them, but for what else is due there: it also sends messages, which no peer does.
+_for_worker = Reading(lambda: jobs.service_tasks().waiting().only("pk")[: due.BATCH])
+
+
 def _waiting_for_worker(limit: int) -> list[int]:
-    return [row_id for source, row_id in due.look().tickets if source == "task"][:limit]
+    return [task.pk for task in _for_worker()[:limit]]
 
 
 def faults() -> list[str]:

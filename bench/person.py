@@ -13,13 +13,15 @@ from approvals.services import decide
 from audit.context import coming_from
 from bench import world
 from bench.waking import Bell
+from config import wake
+from config.prepared import Reading
 
 THREADS = 4
 INBOX = 200
 
 
 def main() -> None:
-    liaison, bell = world.known().liaison, Bell()
+    liaison, bell = world.known().liaison, Bell(wake.INBOX)
     todo: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def approve() -> None:
@@ -31,10 +33,10 @@ def main() -> None:
         threading.Thread(target=work, daemon=True).start()
     threading.Thread(target=_end_with_caller, daemon=True).start()
 
+    inbox = Reading(lambda: ActionRequest.objects.decidable_by(liaison).in_inbox_order().only("pk")[:INBOX])
     seen: set[str] = set()
     while True:
-        inbox = ActionRequest.objects.decidable_by(liaison).in_inbox_order().values_list("pk", flat=True)
-        new = [request_id for request_id in inbox[:INBOX] if request_id not in seen]
+        new = [request.pk for request in inbox() if request.pk not in seen]
         seen.update(new)
         for request_id in new:
             todo.put(request_id)

@@ -77,7 +77,7 @@ def known() -> World:
 
 
 def _user(name: str, kind: str, role: str = "", **fields: Any) -> User:
-    user = User.objects.create(username=name, kind=kind, email=f"{name}@example.org", **fields)
+    user = User.objects.create(username=name, kind=kind, **fields)  # nobody has an address: peers send no mail either
     user.set_unusable_password()
     user.save()
     if role:

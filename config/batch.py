@@ -73,6 +73,11 @@ class Batch:
         """Add a row whose key is that of `owner`, a new row without a number yet, known by its `entry_hash`."""
         self.beside.append((row, owner))
 
+    def written(self) -> Iterator[models.Model]:
+        """The rows that are changed, and the new ones."""
+        yield from (each.row for each in self.updates)
+        yield from self.rows
+
     def write(self) -> None:
         """Raises Moved, with nothing written, if a guard missed."""
         if connection.vendor == "postgresql" and not _portable.get():

@@ -19,7 +19,7 @@ from django.core.mail import BadHeaderError, EmailMultiAlternatives
 from django.db import models, transaction
 from django.db.models import Q
 
-from config import clock
+from config import clock, wake
 from config.crash import crash_point
 from config.guard import GuardedModel
 
@@ -69,6 +69,7 @@ class DueRow(GuardedModel):
     error = models.TextField(blank=True)
 
     READ_WITH: ClassVar[tuple[str, ...]] = ()  # what is read with the row, to send it
+    wakes = (wake.WORK,)
 
     class Meta:
         abstract = True

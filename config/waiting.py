@@ -30,7 +30,7 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.http.response import HttpResponseBase
 
-from runs import wake
+from config import wake
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +56,15 @@ class Waiting:
         """The first answer that is not empty-handed, or the last one."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        with self._bell.heard() as rung:
+        with self._bell.heard(response.headers.get(_for_header(), "")) as rung:
             rung.set()  # something may have come up before we began to listen
             while self.asked_for(response) and (left := end - loop.time()) > 0 and not self._bell.is_closing:
                 await _either(rung, min(left, self._bell.look_seconds))
                 rung.clear()
                 await sync_to_async(close_old_connections)()
                 response = await again()
-        response.headers.pop(_wait_header(), None)
+        for name in (_wait_header(), _for_header()):
+            response.headers.pop(name, None)
         return response
 
     def is_stream(self, response: HttpResponseBase) -> bool:
@@ -107,6 +108,12 @@ def _wait_header() -> str:
     return WAIT_HEADER
 
 
+def _for_header() -> str:
+    from runs.prefer import FOR_HEADER  # the same
+
+    return FOR_HEADER
+
+
 def _follow_header() -> str:
     from runs.event_api import FOLLOW_HEADER  # the same
 
@@ -120,7 +127,7 @@ class Bell:
     """
 
     def __init__(self) -> None:
-        self._ears: set[asyncio.Event] = set()
+        self._ears: dict[asyncio.Event, str] = {}  # and the word that each listens for; "" is any
         self._listening: asyncio.Task[None] | None = None
         self.is_closing = False
         self._minds_the_end = False
@@ -130,33 +137,35 @@ class Bell:
         return EMBEDDED_LOOK_SECONDS if settings.EMBEDDED else LOOK_SECONDS
 
     @contextmanager
-    def heard(self) -> Iterator[asyncio.Event]:
-        """An event that is set whenever it rings."""
+    def heard(self, word: str = "") -> Iterator[asyncio.Event]:
+        """An event that is set whenever it rings for that word, or for whatever there is."""
         ear = asyncio.Event()
-        self._ears.add(ear)
+        self._ears[ear] = word
         self._mind_the_end()
         if not settings.EMBEDDED and (self._listening is None or self._listening.done()):
             self._listening = asyncio.get_running_loop().create_task(self._ring_at_wake_ups())
         try:
             yield ear
         finally:
-            self._ears.discard(ear)
+            del self._ears[ear]
 
     async def _ring_at_wake_ups(self) -> None:
         """Until the connection is lost: then all look by the clock, and the next one to wait connects again."""
         try:
             async with await psycopg.AsyncConnection.connect(**wake.listening_parameters()) as listening:
                 await listening.execute(f"LISTEN {wake.CHANNEL}")
-                async for _ in listening.notifies():
-                    self._ring()
+                async for heard in listening.notifies():
+                    words = wake.words_of(heard.payload)
+                    self._ring(words)
                     # What was committed right after a wake-up rang no more.
-                    asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._ring)
+                    asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._ring, words)
         except psycopg.Error as fault:
             log.warning("the wake-up connection was lost; looking by the clock until it is back: %s", fault)
 
-    def _ring(self) -> None:
-        for ear in self._ears:
-            ear.set()
+    def _ring(self, words: frozenset[str] = wake.ALL) -> None:
+        for ear, word in self._ears.items():
+            if not word or word in words:
+                ear.set()
 
     def _mind_the_end(self) -> None:
         """From the first wait on, hear of the signals before the server does, whose handlers are set by then."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from playbooks import json_schema, schema
+from playbooks import json_schema, schema, schema_parts
 from playbooks.definition import (
     Branch,
     Call,
@@ -34,6 +34,7 @@ from playbooks.definition import (
     Wait,
 )
 from playbooks.schema import KIND_WORDS, ROLE_PREFIXES
+from playbooks.schema_values import Part
 
 PREFIX_OF = {kind: prefix for prefix, kind in ROLE_PREFIXES.items()}
 FAN_FIELDS = ("max_concurrency", "tolerated_failure_count", "tolerated_failure_percentage")
@@ -203,11 +204,11 @@ def _common(part: schema.StepPart) -> dict[str, Any]:
     return given
 
 
-def _given(part: schema.Part, names: tuple[str, ...]) -> dict[str, Any]:
+def _given(part: Part, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(part, name)) is not None}
 
 
-def _retries(retries: int | schema.RetryPolicyPart) -> RetryPolicy:
+def _retries(retries: int | schema_parts.RetryPolicyPart) -> RetryPolicy:
     if isinstance(retries, int):
         return RetryPolicy(maximum_attempts=retries + 1)
     names = ("maximum_attempts", "initial_interval", "backoff_coefficient", "maximum_interval", "jitter")
@@ -220,7 +221,7 @@ def _retries(retries: int | schema.RetryPolicyPart) -> RetryPolicy:
     )
 
 
-def _option(option: str | schema.OptionPart) -> Option:
+def _option(option: str | schema_parts.OptionPart) -> Option:
     """FAIL ends a run failed however it is written down: an option of that name must not disarm it."""
     key = option if isinstance(option, str) else option.key
     label = "" if isinstance(option, str) else option.label or ""

@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from playbooks import schema
+from playbooks import schema, schema_parts
 from playbooks.places import Flaw, Flawed, Path, did_you_mean, listed, path_text, shown
+from playbooks.schema_values import Part
 
 
 @dataclass(frozen=True)
 class Format:
     """The models of one kind of document, and how its parts are called."""
 
-    root: type[schema.Part]
-    nouns: Mapping[type[schema.Part], str]  # "a retry rule"
-    parts: Mapping[str, type[schema.Part]]  # by the key, or the tag, under which they stand
+    root: type[Part]
+    nouns: Mapping[type[Part], str]  # "a retry rule"
+    parts: Mapping[str, type[Part]]  # by the key, or the tag, under which they stand
     tags: frozenset[str] = frozenset()
     other_words: Mapping[str, str] = field(default_factory=dict)
 
@@ -38,27 +39,27 @@ def _with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-_NOUNS: Mapping[type[schema.Part], str] = {
+_NOUNS: Mapping[type[Part], str] = {
     **{model: _with_article(f"{kind.value} step") for kind, model in schema.STEP_MODELS.items()},
     schema.Document: "a playbook",
-    schema.RetryPolicyPart: "a retry policy",
-    schema.RetryRulePart: "a retry rule",
-    schema.TimeoutsPart: "the timeouts",
-    schema.OptionPart: "an option",
+    schema_parts.RetryPolicyPart: "a retry policy",
+    schema_parts.RetryRulePart: "a retry rule",
+    schema_parts.TimeoutsPart: "the timeouts",
+    schema_parts.OptionPart: "an option",
     schema.BranchPart: "a branch",
     schema.CasePart: "a case",
     schema.DetourPart: "a branch to other steps",
     schema.WebFormPart: "the web form",
 }
-_PARTS_BY_TAG: Mapping[str, type[schema.Part]] = {
+_PARTS_BY_TAG: Mapping[str, type[Part]] = {
     **{f"{kind.value} step": model for kind, model in schema.STEP_MODELS.items()},
-    "retry policy": schema.RetryPolicyPart,
-    "option with a label": schema.OptionPart,
+    "retry policy": schema_parts.RetryPolicyPart,
+    "option with a label": schema_parts.OptionPart,
     "other steps": schema.DetourPart,
 }
-_PARTS_BY_KEY: Mapping[str, type[schema.Part]] = {
-    "retry_rules": schema.RetryRulePart,
-    "timeouts": schema.TimeoutsPart,
+_PARTS_BY_KEY: Mapping[str, type[Part]] = {
+    "retry_rules": schema_parts.RetryRulePart,
+    "timeouts": schema_parts.TimeoutsPart,
     "branches": schema.BranchPart,
     "cases": schema.CasePart,
     "web_form": schema.WebFormPart,
@@ -111,9 +112,9 @@ def _flaws_of(details: ErrorDetails, of: Format) -> Iterator[Flaw]:
         yield Flaw(path, _complaint(details, part, said, of), _remedy(details, part, said))
 
 
-def _part_and_field(loc: Path, of: Format) -> tuple[type[schema.Part], str]:
+def _part_and_field(loc: Path, of: Format) -> tuple[type[Part], str]:
     """The part of the document in which `loc` lies, and its field there; an item of a list has no field."""
-    part: type[schema.Part] = of.root
+    part: type[Part] = of.root
     rest: Path = loc
     for position, name in enumerate(loc[:-1]):
         if isinstance(name, str) and name in of.parts:
@@ -122,7 +123,7 @@ def _part_and_field(loc: Path, of: Format) -> tuple[type[schema.Part], str]:
     return part, next((name for name in rest if isinstance(name, str)), "")
 
 
-def _unknown_field(word: str, part: type[schema.Part], of: Format) -> tuple[str, str]:
+def _unknown_field(word: str, part: type[Part], of: Format) -> tuple[str, str]:
     fields = [info.alias or name for name, info in part.model_fields.items()]
     other = of.other_words.get(word)
     remedy = f"Did you mean `{other}`?" if other in fields else did_you_mean(word, fields)
@@ -152,7 +153,7 @@ _BOUNDS = {
 }
 
 
-def _complaint(details: ErrorDetails, part: type[schema.Part], field: str, of: Format) -> str:
+def _complaint(details: ErrorDetails, part: type[Part], field: str, of: Format) -> str:
     kind, value = details["type"], shown(details["input"])
     if kind == "missing":
         return f"`{field}` is missing."
@@ -165,7 +166,7 @@ def _complaint(details: ErrorDetails, part: type[schema.Part], field: str, of: F
     return f"{value} is not a valid `{field}`."
 
 
-def _remedy(details: ErrorDetails, part: type[schema.Part], field: str) -> str:
+def _remedy(details: ErrorDetails, part: type[Part], field: str) -> str:
     kind, value, ctx = details["type"], details["input"], details.get("ctx", {})
     if kind == "string_type" and isinstance(value, int | float):
         return f'Put it in quotes: "{shown(value)}".'

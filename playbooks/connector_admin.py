@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from unfold.decorators import action, display
+from unfold.decorators import action
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
@@ -19,23 +19,19 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from accounts.models import User
+from accounts.pages import actor_of
 from audit.shown import made_visible
-from config.admin import HistoryAdmin, confirm_page, form_page
+from config.admin import form_page
 from playbooks import connector_services as services
 from playbooks.connector_services import Terms
 from playbooks.models import Connector, ConnectorMethod
+from playbooks.switch_admin import SwitchAdmin, text_field
 
 LIST_PAGE = "admin:playbooks_connector_changelist"
 EDITED = (
     "title", "method", "url", "query_url", "headers", "connect_seconds", "read_seconds", "total_seconds",
     "verdict_statuses", "secret_ref", "secret_header", "signing_ref",
 )  # fmt: skip
-
-
-def administrator(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
 
 
 # The form -------------------------------------------------------------------------------------------------
@@ -66,11 +62,6 @@ class StatusesField(forms.CharField):
         return tuple(int(each) for each in given)
 
 
-def _text(label: str, *, required: bool = False, max_length: int = 300, help_text: str = "") -> forms.CharField:
-    widget = UnfoldAdminTextInputWidget()
-    return forms.CharField(label=label, required=required, max_length=max_length, help_text=help_text, widget=widget)
-
-
 def _seconds(label: str, initial: int, help_text: str = "") -> forms.IntegerField:
     widget = UnfoldAdminIntegerFieldWidget()
     return forms.IntegerField(
@@ -79,17 +70,17 @@ def _seconds(label: str, initial: int, help_text: str = "") -> forms.IntegerFiel
 
 
 class TermsForm(forms.Form):
-    title = _text("Title", max_length=200, help_text="What people read.")
+    title = text_field("Title", max_length=200, help_text="What people read.")
     method = forms.ChoiceField(
         choices=[(each, each) for each in ConnectorMethod.values], widget=UnfoldAdminSelectWidget()
     )
-    url = _text(
+    url = text_field(
         "Address",
         required=True,
         max_length=500,
         help_text="https://…, at a host that HMS_ACT_CONNECTOR_HOSTS lists. Never a password or a key in it.",
     )
-    query_url = _text(
+    query_url = text_field(
         "Address to ask at",
         max_length=500,
         help_text="For steps with `effect: query_first`: what came of an earlier request, by GET, with {key} where "
@@ -111,7 +102,7 @@ class TermsForm(forms.Form):
         widget=UnfoldAdminTextInputWidget(),
         help_text="As 402, 422: the step then ends with FAIL, which is a decision and not a fault.",
     )
-    secret_ref = _text("Secret", help_text="Where it is, as env:NAME or file:/path of HMS_ACT_CONNECTOR_SECRETS.")
+    secret_ref = text_field("Secret", help_text="Where it is, as env:NAME or file:/path of HMS_ACT_CONNECTOR_SECRETS.")
     secret_header = forms.CharField(
         label="Sent in the header",
         max_length=100,
@@ -119,11 +110,11 @@ class TermsForm(forms.Form):
         widget=UnfoldAdminTextInputWidget(),
         help_text="In Authorization it is sent as Bearer …, in any other header as it stands.",
     )
-    signing_ref = _text("Signing secret", help_text="Where it is; requests are then signed by Standard Webhooks.")
+    signing_ref = text_field("Signing secret", help_text="Where it is; requests are then signed by Standard Webhooks.")
 
 
 class NewConnectorForm(TermsForm):
-    name = _text(
+    name = text_field(
         "Name",
         required=True,
         max_length=200,
@@ -149,7 +140,12 @@ def _lines(headers: Mapping[str, str]) -> str:
 
 
 @admin.register(Connector)
-class ConnectorAdmin(HistoryAdmin):
+class ConnectorAdmin(SwitchAdmin):
+    permission = services.MANAGE
+    disabled_means = (
+        "Nothing more is sent. Steps that call it report a fault, and are tried again as their playbooks say."
+    )
+    enabled_means = "It is called again."
     list_display = ("shown_name", "shown_title", "method", "shown_url", "shown_state", "changed_at")
     list_filter = ("is_enabled",)
     search_fields = ("name", "title", "url")
@@ -176,10 +172,6 @@ class ConnectorAdmin(HistoryAdmin):
     def shown_url(self, connector: Connector) -> str:
         return connector.url
 
-    @display(description="state", label={services.ENABLED: "success", services.DISABLED: "danger"})
-    def shown_state(self, connector: Connector) -> str:
-        return services.ENABLED if connector.is_enabled else services.DISABLED
-
     @admin.display(description="further headers")
     def shown_headers(self, connector: Connector) -> str:
         return made_visible(_lines(connector.headers)) or "none"
@@ -188,27 +180,13 @@ class ConnectorAdmin(HistoryAdmin):
     def shown_verdicts(self, connector: Connector) -> str:
         return ", ".join(map(str, connector.verdict_statuses)) or "none"
 
-    # What can be done with a connector. Which buttons are shown is a courtesy: the services decide.
-
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
-        connector = self.get_object(request, str(object_id))
-        idle = "enable" if connector is None or connector.is_enabled else "disable"
-        offered = super().get_actions_detail(request, object_id)
-        return [each for each in offered if each.action_name != f"playbooks_connector_{idle}"]
-
-    def has_manage_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return request.user.has_perm(services.MANAGE)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm(services.MANAGE)
-
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
 
         def make(given: dict[str, Any]) -> str:
             name = given.pop("name")
-            services.create_connector(actor=administrator(request), name=name, terms=Terms(**given))
+            services.create_connector(actor=actor_of(request), name=name, terms=Terms(**given))
             return f"The connector {name} is made. Playbooks can call it."
 
         return form_page(
@@ -226,7 +204,7 @@ class ConnectorAdmin(HistoryAdmin):
         connector = self.find(request, object_id)
 
         def change(given: dict[str, Any]) -> str:
-            services.change_connector(actor=administrator(request), connector_id=connector.pk, terms=Terms(**given))
+            services.change_connector(actor=actor_of(request), connector_id=connector.pk, terms=Terms(**given))
             return f"{connector.name} is called like this from now on."
 
         return form_page(
@@ -236,39 +214,10 @@ class ConnectorAdmin(HistoryAdmin):
             title=f"Change {connector.name}",
             button="Change the connector",
             act=change,
-            back=self._page_of(connector),
+            back=self.page_of(connector.pk),
             intro="Every call from now on goes like this, those of runs under way too.",
         )
 
-    @action(description="Disable", url_path="disable", permissions=["manage"])
-    def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        connector = self.find(request, object_id)
-        intro = "Nothing more is sent. Steps that call it report a fault, and are tried again as their playbooks say."
-        return self._switch(request, connector, services.disable_connector, "Disable", intro)
-
-    @action(description="Enable", url_path="enable", permissions=["manage"])
-    def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        connector = self.find(request, object_id)
-        return self._switch(request, connector, services.enable_connector, "Enable", "It is called again.")
-
-    def _switch(
-        self, request: HttpRequest, connector: Connector, service: Callable[..., Connector], word: str, intro: str
-    ) -> HttpResponse:
-        def switch(reason: str) -> str:
-            service(actor=administrator(request), connector_id=connector.pk, reason=reason)
-            return f"{connector.name} is {word.lower()}d."
-
-        return confirm_page(
-            request,
-            self,
-            title=f"{word} {connector.name}?",
-            intro=intro,
-            button=word,
-            act=switch,
-            back=self._page_of(connector),
-            danger=word == "Disable",
-        )
-
-    @staticmethod
-    def _page_of(connector: Connector) -> str:
-        return reverse("admin:playbooks_connector_change", args=[connector.pk])
+    def switch(self, request: HttpRequest, row: Connector, reason: str, *, to_enabled: bool) -> None:
+        act = services.enable_connector if to_enabled else services.disable_connector
+        act(actor=actor_of(request), connector_id=row.pk, reason=reason)

@@ -21,14 +21,14 @@ from accounts.models import User
 from audit import actions
 from audit.services import Line, act, record
 from config import clock
-from config.errors import Forbidden, Invalid, NotFound, Problem, WrongState
+from config.errors import Forbidden, Invalid, NotFound, Problem
 from playbooks import catalogue, outbound, secret_refs
 from playbooks.calls import ACTION
 from playbooks.connectors import QUERY_KEY
 from playbooks.models import Connector, ConnectorMethod
+from playbooks.switching import ENABLED, switch
 
 MANAGE = "playbooks.manage_connectors"
-ENABLED, DISABLED = "enabled", "disabled"
 
 MAX_HEADERS = 20
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -105,26 +105,15 @@ def change_connector(*, actor: User, connector_id: int, terms: Terms) -> Connect
 @act(actions.CONNECTOR_CHANGE_DENIED)
 def disable_connector(*, actor: User, connector_id: int, reason: str) -> Connector:
     """Send nothing more: steps that call it fail with a fault that may pass. A call under way goes on."""
-    return _switch(actor, connector_id, reason, to_enabled=False)
+    connector = _to_change(actor, connector_id)
+    switch(connector, to_enabled=False, actor=actor, reason=reason, action=actions.CONNECTOR_DISABLED)
+    return connector
 
 
 @act(actions.CONNECTOR_CHANGE_DENIED)
 def enable_connector(*, actor: User, connector_id: int, reason: str) -> Connector:
-    return _switch(actor, connector_id, reason, to_enabled=True)
-
-
-def _switch(actor: User, connector_id: int, reason: str, *, to_enabled: bool) -> Connector:
     connector = _to_change(actor, connector_id)
-    before, after = (DISABLED, ENABLED) if to_enabled else (ENABLED, DISABLED)
-    if connector.is_enabled == to_enabled:
-        raise WrongState(f"{connector.name} is {after} already.", subject=connector)
-    if not reason.strip():
-        raise Invalid("Say why: the reason is kept in the log.", errors=[Problem("reason", "is empty")])
-    connector.is_enabled, connector.changed_at = to_enabled, clock.now()
-    connector.save(update_fields=["is_enabled", "changed_at"])
-    done = actions.CONNECTOR_ENABLED if to_enabled else actions.CONNECTOR_DISABLED
-    subject, at = connector.audit_subject(), connector.changed_at
-    record([Line(done, subject, actor, at, before, after, note=reason.strip())])
+    switch(connector, to_enabled=True, actor=actor, reason=reason, action=actions.CONNECTOR_ENABLED)
     return connector
 
 

@@ -12,10 +12,10 @@ case that was chosen, a handler), or cannot have run (later steps, other branche
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from config.errors import Problem
 from playbooks import expressions
@@ -25,7 +25,6 @@ from playbooks.definition import (
     Definition,
     Foreach,
     Governance,
-    Jump,
     Parallel,
     Step,
     StepKind,
@@ -33,123 +32,29 @@ from playbooks.definition import (
     Wait,
 )
 from playbooks.expressions import Unevaluable
+from playbooks.findings import LEVELS as LEVELS
+from playbooks.findings import NO_FACTS, Found, counted
+from playbooks.findings import Facts as Facts
+from playbooks.findings import Finding as Finding
+from playbooks.lint_people import People
+from playbooks.lint_secrets import of_secrets
 from playbooks.places import Path, did_you_mean, listed, path_text, shown
-from playbooks.policies import Needed, Reader, why_silence_approves_nothing
-from playbooks.secret_parts import holds_secret, secret_names
+from playbooks.step_order import Scene, Spot, spots
 
 NAMES = ("payload", "data", "steps", "run")
-Level = Literal["error", "warning"]
-
-LEVELS: Mapping[str, Level] = {
-    "no_steps": "error",
-    "no_meaning": "error",
-    "no_query": "error",
-    "bad_policy": "error",
-    "unknown_call": "error",
-    "unknown_rule_set": "error",
-    "unknown_name": "error",
-    "no_such_step": "error",
-    "cannot_have_run": "error",
-    "endless_retries": "error",
-    "join_cannot_be_met": "error",
-    "may_not_have_run": "warning",
-    "never_runs": "warning",
-    "runs_itself": "warning",
-    "unknown_playbook": "warning",
-    "rule_asks_for_more": "warning",
-    "role_missing": "warning",
-    "role_without_members": "warning",
-    "no_such_policy": "error",
-    "too_few_people": "warning",
-    "nobody_left": "warning",
-    "silence_approves_nothing": "warning",
-    "secret_used_twice": "warning",
-    "no_key_ring": "warning",
-    "not_undone": "warning",
-}
-"""Every code there is. Where people, roles or other playbooks are missing, that is a warning: they may come later."""
-
-
 AROUND_OTHERS = frozenset({StepKind.PARALLEL, StepKind.FOREACH, StepKind.SWITCH})
 DONE_BY_SOMEBODY = ("input", "output", "output_schema", "retries", "timeouts", "effect")
 """Fields that say how a step is done, and so nothing of one that only holds others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What stands outside of the document. None: not known, and so not judged by."""
-
-    known_calls: Collection[str] | None = None  # actions that services offer
-    queryable_calls: Collection[str] | None = None  # of these, those that can be asked what came of a request
-    members: Mapping[str, frozenset[int]] | None = None  # active members of each role there is
-    playbooks: Mapping[str, frozenset[int]] | None = None  # published versions of each playbook
-    rule_sets: Collection[str] | None = None  # with published rules: `privacy`, `privacy@1`
-    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of rules, by rule set; "": default layer
-    policies: Reader | None = None  # who reads policies
-    takes_secrets: bool | None = None  # whether there is a key ring to keep them under
-    review_role: str = ""  # who is asked where a governance step names nobody
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    code: str
-    path: str
-    message: str
-    remedy: str
-    line: int | None = None
-
-    @property
-    def level(self) -> Level:
-        return LEVELS[self.code]
-
-    @property
-    def problem(self) -> Problem:
-        return Problem(self.path, self.message, self.remedy, self.line, self.code)
-
-    def as_json(self) -> dict[str, Any]:
-        return self.problem.as_json()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A finding at a step, before its place is known in words."""
-
-    code: str
-    at: Path
-    message: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What has been before a step."""
-
-    certain: frozenset[str] = frozenset()
-    possible: frozenset[str] = frozenset()
-    in_items: bool = False
-
-    def after(self, certain: Collection[str], possible: Collection[str] = ()) -> Scene:
-        return replace(self, certain=self.certain | {*certain}, possible=self.possible | {*possible})
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """A step with its place, what has been before it, and what comes after it in its list."""
-
-    step: Step
-    path: Path
-    scene: Scene
-    later: tuple[Step, ...]
-
-
-def lint(definition: Definition, facts: Facts = Facts(), lines: Mapping[str, int] | None = None) -> list[Finding]:
+def lint(definition: Definition, facts: Facts = NO_FACTS, lines: Mapping[str, int] | None = None) -> list[Finding]:
     """Errors first, each kind in the order of the document. `lines` are `Parsed.lines`."""
     if not definition.steps:
         return [Finding("no_steps", "steps", "The playbook has no steps.", "Add at least one step.")]
     linter, known = _Linter(definition, facts), lines or {}
     found = [
         Finding(each.code, path_text((*spot.path, *each.at)), each.message, each.remedy, known.get(spot.step.id))
-        for spot in _spots(definition.steps, ("steps",), Scene())
+        for spot in spots(definition.steps, ("steps",), Scene())
         for each in linter.of(spot)
     ]
     once: dict[tuple[str, str], Finding] = {}
@@ -164,66 +69,6 @@ def publish_problems(
     """Why `definition` cannot be published, as far as it says so itself; empty if it can."""
     found = lint(definition, Facts(known_calls=known_calls), lines)
     return [finding.problem for finding in found if finding.level == "error"]
-
-
-# --- The order of steps ---------------------------------------------------------------------------
-
-
-def _spots(block: tuple[Step, ...], path: Path, scene: Scene) -> Iterator[Spot]:
-    """Every step, those inside others included, in the order of the document."""
-    for index, step in enumerate(block):
-        before = _but_jumped_over(scene, block[:index], step)
-        yield Spot(step, (*path, index), before, block[index + 1 :])
-        yield from _spots_within(step, (*path, index), before)
-        certain, possible = _ran_in(step)
-        scene = scene.after(certain, possible)
-
-
-def _but_jumped_over(scene: Scene, earlier: tuple[Step, ...], step: Step) -> Scene:
-    """A step that is branched `to` cannot count on those between."""
-    ids = [each.id for each in earlier]
-    for index, source in enumerate(earlier):
-        for reaction in (source.on_failure, source.on_reject):
-            if isinstance(reaction, Jump) and reaction.to in {step.id, *ids[index + 1 :]}:
-                end = len(ids) if reaction.to == step.id else ids.index(reaction.to)
-                over = frozenset(ids[index + 1 : end])
-                scene = replace(scene, certain=scene.certain - over, possible=scene.possible | over)
-    return scene
-
-
-def _spots_within(step: Step, path: Path, scene: Scene) -> Iterator[Spot]:
-    inside = replace(scene, in_items=scene.in_items or step.kind is StepKind.FOREACH)
-    for number, branch in enumerate(step.branches):
-        yield from _spots(branch.steps, (*path, *block_path(step, number)), inside)
-    certain, possible = _ran_in(replace(step, on_failure="FAIL_RUN", on_reject="FAIL_RUN"))
-    failed = scene.after({step.id}, (certain | possible) - {step.id})
-    for name, handler in step.handlers():
-        yield from _spots(handler.steps, (*path, name, "steps"), failed)
-
-
-def block_path(step: Step, number: int) -> Path:
-    if step.kind is StepKind.FOREACH:
-        return ("steps",)
-    return ("branches" if step.kind is StepKind.PARALLEL else "cases", number, "steps")
-
-
-def _ran_in(step: Step) -> tuple[frozenset[str], frozenset[str]]:
-    """(have run for certain, may have run) once the step has passed. Steps for single items are not seen outside."""
-    certain, possible = frozenset({step.id}), frozenset[str]()
-    in_all = isinstance(step.shape, Parallel) and step.shape.join == "ALL" and not _tolerates(step.shape)
-    for branch in step.branches if step.kind is not StepKind.FOREACH else ():
-        for inner in branch.steps:
-            surely, perhaps = _ran_in(inner)
-            possible |= surely | perhaps
-            certain |= surely if in_all else frozenset()
-    for _, handler in step.handlers():
-        for inner in handler.steps:
-            possible |= frozenset[str]().union(*_ran_in(inner))
-    return certain, possible - certain
-
-
-def _tolerates(shape: Parallel) -> bool:
-    return bool(shape.tolerated_failure_count or shape.tolerated_failure_percentage)
 
 
 # --- What is wrong at a step ----------------------------------------------------------------------
@@ -278,6 +123,10 @@ class _Linter:
     def __post_init__(self) -> None:
         object.__setattr__(self, "holders", dict(_holders(self.definition.steps, ())))
 
+    @property
+    def people(self) -> People:
+        return People(self.definition, self.facts)
+
     def of(self, spot: Spot) -> Iterator[Found]:
         yield from self._of_fields(spot.step)
         yield from self._of_expressions(spot)
@@ -286,8 +135,8 @@ class _Linter:
         yield from _of_joins(spot.step)
         yield from self._of_others(spot.step)
         yield from self._of_rules(spot)
-        yield from self._of_people(spot.step)
-        yield from self._used_twice(spot)
+        yield from self.people.of_roles(spot.step)
+        yield from of_secrets(spot, self.definition, self.facts)
         yield from self._not_undone(spot)
 
     def _of_fields(self, step: Step) -> Iterator[Found]:
@@ -360,9 +209,7 @@ class _Linter:
             yield from self._of_call(step, "call", step.call)
         yield from self._of_call(step, "compensate", step.compensate)
         yield from self._of_effect(step)
-        yield from self._of_policy(step)
-        yield from self._of_silence(step)
-        yield from self._of_secrets(step)
+        yield from self.people.of_policy(step)
         if isinstance(step.shape, Child):
             yield from self._of_child(step, step.shape)
         if isinstance(step.shape, Governance) and self.facts.rule_sets is not None:
@@ -428,117 +275,6 @@ class _Linter:
                 remedy = did_you_mean(child.playbook, self.facts.playbooks) if not versions else ""
                 yield Found("unknown_playbook", ("playbook",), message, remedy or "Publish that one first.")
 
-    # People and programs
-
-    def _of_people(self, step: Step) -> Iterator[Found]:
-        members = self.facts.members
-        works_for_itself = step.kind is StepKind.SERVICE and step.call is not None
-        if members is None or works_for_itself:
-            return
-        if step.kind is StepKind.GOVERNANCE and not step.role:
-            yield from self._of_review(step, members)
-        if not step.role:
-            return
-        have = members.get(step.role)
-        if have is None:
-            message = f"Role {step.role} does not exist: publishing makes it, without members."
-            yield Found("role_missing", ("role",), message, f"Give {step.role} members: Roles, in the admin.")
-        elif not have:
-            message = f"Role {step.role} has no members: its tasks will wait."
-            yield Found("role_without_members", ("role",), message, f"Give {step.role} members: Users, in the admin.")
-        elif step.kind is StepKind.HUMAN:
-            yield from self._of_approval(step, have, members)
-
-    def _of_review(self, step: Step, members: Mapping[str, frozenset[int]]) -> Iterator[Found]:
-        role = self.facts.review_role
-        if role and not members.get(role):
-            message = (
-                f"Role {role} has no members: nobody could be asked where a rule of {shown(step.id)} wants a person."
-            )
-            remedy = f"Give {role} members: Users, in the admin. Or name another `role`."
-            yield Found("role_without_members", ("role",), message, remedy)
-
-    def _of_policy(self, step: Step) -> Iterator[Found]:
-        """A rule on who decides that would not be kept is worse than none."""
-        reader = self.facts.policies
-        if reader is None or step.policy is None:
-            return
-        flaws = reader.flaws(step.policy)
-        for flaw in flaws:
-            yield Found("bad_policy", ("policy", *flaw.at), flaw.message, flaw.remedy)
-        if not flaws and reader.needs(step.policy, step.role) is None:
-            message = f"No policy {shown(step.policy.get('use'))} is published."
-            yield Found("no_such_policy", ("policy", "use"), message, "Publish it in the admin, under Policies.")
-
-    def _of_silence(self, step: Step) -> Iterator[Found]:
-        """A policy that takes silence for consent where the engine does not: unanswered, it would expire instead."""
-        reader = self.facts.policies
-        if reader is None or not step.policy or reader.flaws(step.policy):
-            return
-        at = reader.silence(step.policy, step.role)
-        why = why_silence_approves_nothing(step.severity, step.form, self.definition.walk()) if at is not None else ""
-        if at is not None and why:
-            message = f"Silence approves nothing at {shown(step.id)}: {why}. Unanswered, it would expire."
-            remedy = "Write `on_timeout: expire`, `reject` or `reroute`: then it happens as it is written."
-            yield Found("silence_approves_nothing", ("policy", *at), message, remedy)
-
-    def _of_secrets(self, step: Step) -> Iterator[Found]:
-        if self.facts.takes_secrets is False and holds_secret(step.form):
-            message = f"The step {shown(step.id)} asks for a secret, and there is no key ring to keep it under."
-            remedy = "The operator sets SECRETS_KEYS. Until then the step cannot be answered."
-            yield Found("no_key_ring", ("form",), message, remedy)
-
-    def _used_twice(self, spot: Spot) -> Iterator[Found]:
-        """Each secret is handed out once; a second call of our worker that names it is refused."""
-        mine = self._secrets_used(spot.step)
-        before = spot.scene.certain | spot.scene.possible
-        for other in self.definition.walk() if mine else ():
-            for asked, name in sorted(mine & self._secrets_used(other) if other.id in before else ()):
-                message = (
-                    f"The secret {shown(name)} of {shown(asked)} is handed out once, and {shown(other.id)} uses it."
-                )
-                yield Found("secret_used_twice", ("input",), message, "Let one call do it, or ask for it again.")
-
-    def _secrets_used(self, step: Step) -> frozenset[tuple[str, str]]:
-        """(step that asks, field) of what our worker opens for this one."""
-        if step.kind is not StepKind.SERVICE or step.call is None:
-            return frozenset()
-        return frozenset(
-            (step_id, name)
-            for _, text in _texts(step.input)
-            for step_id in expressions.steps_in(text)
-            for name in _secrets_of(self.definition, step_id)
-            if re.search(rf"""\.\s*{re.escape(name)}\b|\[\s*["']{re.escape(name)}["']\s*\]""", text)
-        )
-
-    def _needed(self, step: Step) -> Sequence[Needed]:
-        """Who must approve more than once, or is of another role than the step's."""
-        reader = self.facts.policies
-        if reader is None or not step.policy or reader.flaws(step.policy):
-            return ()
-        needs = reader.needs(step.policy, step.role) or ()
-        return [need for need in needs if need.approvals > 1 or need.role != step.role]
-
-    def _of_approval(self, step: Step, have: frozenset[int], members: Mapping[str, frozenset[int]]) -> Iterator[Found]:
-        policy = step.policy or {}
-        for need in self._needed(step):
-            able = have if need.role == step.role else members.get(need.role, frozenset())
-            if need.approvals > len(able):
-                has = _counted(len(able), "member")
-                message = f"{need.approvals} approvals are wanted of {need.role}, which has {has}."
-                yield Found("too_few_people", ("policy", *need.at), message, "Ask for fewer, or add members.")
-        given = policy.get("distinct_from_steps")
-        for name in given if isinstance(given, list) else ():
-            place = self.definition.places.get(name) if isinstance(name, str) else None
-            if place is None:
-                message = f"No step is called {shown(name)}."
-                remedy = did_you_mean(str(name), self.definition.places) or "Name a step of this playbook."
-                yield Found("no_such_step", ("policy", "distinct_from_steps"), message, remedy)
-            elif have <= members.get(place.step.role, frozenset()) and len(have) == 1:
-                message = f"The one member of {step.role} also does {shown(name)}, and may then not decide here."
-                remedy = f"Give {step.role} more members."
-                yield Found("nobody_left", ("policy", "distinct_from_steps"), message, remedy)
-
     # Effects that stay
 
     def _not_undone(self, spot: Spot) -> Iterator[Found]:
@@ -572,13 +308,6 @@ def _unknown(name: str, said: Said) -> tuple[str, str]:
     if name == "output":
         return "There is no `output` here.", 'It is there under `output`; earlier ones are `data["…"]`.'
     return f"The name {shown(name)} is not known.", did_you_mean(name, known) or f"There are {listed(known)}."
-
-
-def _secrets_of(definition: Definition, step_id: str) -> frozenset[str]:
-    """Names of the secret fields that a step's form asks for."""
-    place = definition.places.get(step_id)
-    form = place.step.form if place is not None else None
-    return secret_names(form, form.get("properties", {})) if form else frozenset()
 
 
 def _is_guarded(step_id: str, text: str) -> bool:
@@ -628,11 +357,11 @@ def _of_joins(step: Step) -> Iterator[Found]:
         return
     count = len(step.branches)
     if isinstance(step.shape.join, int) and step.shape.join > count:
-        message = f"`join` waits for {step.shape.join} of {_counted(count, 'branch')}."
+        message = f"`join` waits for {step.shape.join} of {counted(count, 'branch')}."
         yield Found("join_cannot_be_met", ("join",), message, "Wait for fewer, or write `ALL`.")
     tolerated = step.shape.tolerated_failure_count
     if tolerated is not None and tolerated > count:
-        message = f"{tolerated} failures are tolerated of {_counted(count, 'branch')}."
+        message = f"{tolerated} failures are tolerated of {counted(count, 'branch')}."
         yield Found("join_cannot_be_met", ("tolerated_failure_count",), message, f"Tolerate at most {count}.")
 
 
@@ -643,8 +372,3 @@ def _may_end_failed(step: Step) -> bool:
     if step.branches:
         return any(_may_end_failed(inner) for branch in step.branches for inner in branch.steps)
     return not (isinstance(step.shape, Wait) and not step.shape.signal)
-
-
-def _counted(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"

@@ -13,12 +13,13 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import F, Q
-from django_fsm import FSMField, FSMModelMixin, transition
+from django_fsm import FSMModelMixin, transition
 from simple_history.models import HistoricalRecords
 
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
+from config.state import StateField
 from playbooks.definition import Definition
 
 
@@ -54,7 +55,7 @@ class VersionState(models.TextChoices):
 class Version(FSMModelMixin, GuardedModel):
     playbook = models.ForeignKey(Playbook, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
-    state = FSMField(choices=VersionState, default=VersionState.DRAFT, protected=True)
+    state = StateField(choices=VersionState, default=VersionState.DRAFT)
     document = models.JSONField()  # as its author sent it, parsed
     digest = models.CharField(max_length=64)  # SHA-256 of the normal form (playbooks/parse.py)
     roles = models.ManyToManyField(
@@ -145,7 +146,7 @@ class RuleSetVersion(FSMModelMixin, models.Model):
 
     rule_set = models.ForeignKey(RuleSet, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
-    state = FSMField(choices=VersionState, default=VersionState.DRAFT, protected=True)
+    state = StateField(choices=VersionState, default=VersionState.DRAFT)
     rules = models.JSONField()  # the normal form of playbooks/rules.py
     digest = models.CharField(max_length=64)  # SHA-256 of it
     created_by = models.ForeignKey(

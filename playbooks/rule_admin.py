@@ -11,13 +11,14 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
+from accounts.pages import actor_of
 from config.admin import form_page, lacking
 from config.errors import Forbidden
 from playbooks import rule_services as services
 from playbooks import rules as written
 from playbooks.models import Concern, RuleSet, RuleSetVersion
 from playbooks.rule_services import GOVERN, About
-from playbooks.version_pages import Kind, VersionedPages, VersionPages, actor_of, page_of, slug_field, text_field
+from playbooks.version_pages import Kind, VersionedPages, VersionPages, page_of, slug_field, text_field
 
 EXAMPLE = """\
 rules:

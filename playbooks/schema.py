@@ -10,32 +10,46 @@ An optional field that is null counts as left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    PlainValidator,
     Tag,
-    WithJsonSchema,
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from playbooks import durations, expressions, json_schema
-from playbooks.calls import ACTION, MAX_WORDS, service_call, worded_call
-from playbooks.definition import Call, StepKind
-from playbooks.expressions import MAX_CHARACTERS
-from playbooks.places import Flaw, Flawed, shown
+from playbooks import durations, json_schema
+from playbooks.calls import MAX_WORDS
+from playbooks.definition import StepKind
+from playbooks.places import Flaw, Flawed
+from playbooks.schema_parts import Options, Retries, TimeoutsPart
+from playbooks.schema_values import (
+    ROLE_NAME,
+    SLUG,
+    Condition,
+    Key,
+    Level,
+    Mappings,
+    Moment,
+    Part,
+    Prose,
+    RuleSetName,
+    SchemaSubset,
+    ServiceCall,
+    Slug,
+    Title,
+    WholeSeconds,
+    WordedCall,
+    once_each,
+    unique_keys,
+)
 
 DIALECT = json_schema.DIALECT
-MAX_MAPPINGS = 100
 MAX_ROLE_NAME = 81
-MAX_RETRIES = 1000
 
 KIND_WORDS: Mapping[str, StepKind] = {
     **{kind.value: kind for kind in StepKind},
@@ -66,234 +80,6 @@ def noun_of(step: Any) -> str | None:
     """`agent step` and so on: the name under which pydantic knows the model of a step."""
     kind = kind_of(step)
     return f"{kind.value} step" if kind else None
-
-
-# --- Values ---------------------------------------------------------------------------------------
-
-
-def _condition(text: str) -> str:
-    try:
-        expressions.check(text)
-    except expressions.BadExpression as bad:
-        raise Flawed(Flaw((), bad.message, bad.remedy))
-    return text
-
-
-def _moment(text: str) -> str:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return _condition(text)
-    if moment.tzinfo is None:
-        raise Flawed(Flaw((), f"{shown(text)} has no time zone.", "Write for example `2026-06-01T09:00:00-04:00`."))
-    return text
-
-
-def _mappings(value: dict[str, Any]) -> dict[str, Any]:
-    if len(value) > MAX_MAPPINGS:
-        raise Flawed(Flaw((), f"There are more than {MAX_MAPPINGS} names.", "Map whole objects instead."))
-    flaws: list[Flaw] = []
-    for name, entry in value.items():
-        if isinstance(entry, Mapping | list):
-            remedy = "A CEL expression can make one: `{'form': payload.form_id}`."
-            flaws.append(Flaw((name,), "A mapping or list stands where an expression is expected.", remedy))
-        elif isinstance(entry, str):
-            flaws += _mapping_flaws(name, entry)
-    if flaws:
-        raise Flawed(*flaws)
-    return value
-
-
-def _mapping_flaws(name: str, text: str) -> list[Flaw]:
-    try:
-        _condition(text)
-    except Flawed as error:
-        return [Flaw((name, *flaw.at), flaw.message, flaw.remedy) for flaw in error.flaws]
-    return []
-
-
-def _schema_subset(value: Any) -> Any:
-    if found := json_schema.flaws(value):
-        raise Flawed(*found)
-    return value
-
-
-def _seconds(value: Any) -> Any:
-    return durations.seconds(value) if isinstance(value, str) else value
-
-
-def _whole_seconds(value: Any) -> Any:
-    found = _seconds(value)
-    if isinstance(value, str) and not float(found).is_integer():
-        raise Flawed(Flaw((), f"{shown(value)} is not a whole number of seconds.", durations.REMEDY))
-    return int(found) if isinstance(value, str) else found
-
-
-def _unique_keys(items: list[Any]) -> list[Any]:
-    seen: set[str] = set()
-    flaws = []
-    for position, item in enumerate(items):
-        key = item if isinstance(item, str) else item.key
-        if key in seen:
-            flaws.append(Flaw((position,), f"The key {shown(key)} is used twice.", "Give each its own key."))
-        if key is not None:
-            seen.add(key)
-    if flaws:
-        raise Flawed(*flaws)
-    return items
-
-
-def _once_each(names: list[str]) -> list[str]:
-    flaws = [
-        Flaw((position,), f"{shown(name)} is named twice.", "Name each rule set once.")
-        for position, name in enumerate(names)
-        if name in names[:position]
-    ]
-    if flaws:
-        raise Flawed(*flaws)
-    return names
-
-
-def _outcomes_as_engine(options: list[Any]) -> list[Any]:
-    """PASS goes on and FAIL ends the run failed, whatever an option says: nobody shall read one and get the other."""
-    flaws = []
-    for position, option in enumerate(options):
-        ends = None if isinstance(option, str) else option.ends
-        if not isinstance(option, str) and (option.key, ends) in {("PASS", "fail"), ("FAIL", "")}:
-            message = f"The outcome {option.key} cannot mean the opposite."
-            flaws.append(Flaw((position, "ends"), message, "Leave `ends` out, or use a key of your own."))
-    if flaws:
-        raise Flawed(*flaws)
-    return options
-
-
-def _duration_schema(number: str) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": number, "minimum": 0}, {"type": "string", "examples": ["15m", "PT15M"]}]})
-
-
-def _call_schema(action: dict[str, Any]) -> WithJsonSchema:
-    as_object = {
-        "type": "object",
-        "properties": {"action": action, "arguments": {"type": ["object", "null"]}},
-        "required": ["action"],
-        "additionalProperties": False,
-    }
-    return WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, as_object]})
-
-
-SLUG = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
-ROLE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$"
-
-Slug = Annotated[str, Field(pattern=SLUG)]
-Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Title = Annotated[str, Field(max_length=200)]
-Prose = Annotated[str, Field(max_length=20_000)]
-Condition = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS), AfterValidator(_condition)]
-Moment = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS), AfterValidator(_moment)]
-Mappings = Annotated[dict[str, Any], AfterValidator(_mappings)]
-SchemaSubset = Annotated[
-    dict[str, Any], AfterValidator(_schema_subset), Field(examples=[{"type": "object", "properties": {}}])
-]
-WholeSeconds = Annotated[
-    int, BeforeValidator(_whole_seconds), Field(ge=1, le=durations.MAX_SECONDS), _duration_schema("integer")
-]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=durations.MAX_SECONDS), _duration_schema("number")]
-ServiceCall = Annotated[Call, PlainValidator(service_call), _call_schema({"type": "string", "pattern": ACTION})]
-WordedCall = Annotated[
-    Call, PlainValidator(worded_call), _call_schema({"type": "string", "minLength": 1, "maxLength": MAX_WORDS})
-]
-RuleSetName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}(@[1-9][0-9]{0,8})?$", examples=["privacy", "privacy@3"])
-]
-Level = Literal["low", "medium", "high", "critical"]
-
-
-class Part(BaseModel):
-    """A mapping of the document. Unknown keys are errors, and values keep the type they were written with."""
-
-    # Built when the first document is read, which many processes never do.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-
-# --- Retries, clocks, options ---------------------------------------------------------------------
-
-
-class RetryRulePart(Part):
-    """What to do about one type of error. The first rule whose `error_type` equals the fault's decides."""
-
-    error_type: Annotated[str, Field(min_length=1, max_length=200, description="The exact error type.")]
-    action: Annotated[Literal["RETRY", "FAIL", "DEFAULT"], Field(description="DEFAULT leaves it to the policy.")]
-    delay: Annotated[Seconds | None, Field(description="How long to wait before the retry.")] = None
-    reason: Annotated[str | None, Field(max_length=500, description="Written to the log.")] = None
-
-
-class RetryPolicyPart(Part):
-    """How often, and how soon, a fault is tried again."""
-
-    maximum_attempts: Annotated[
-        int | None,
-        Field(ge=0, le=MAX_RETRIES + 1, description="The first attempt counts: 1 = no retry. 0 = no limit."),
-    ] = None
-    initial_interval: Annotated[Seconds | None, Field(description="The wait before the first retry.")] = None
-    backoff_coefficient: Annotated[
-        float | None, Field(ge=1, le=100, description="Each wait is this many times the one before.")
-    ] = None
-    maximum_interval: Annotated[
-        Seconds | None, Field(description="No wait is longer. Default: 100 times `initial_interval`.")
-    ] = None
-    jitter: Annotated[
-        Literal["none", "full"] | None, Field(description="`full` waits a random part of the interval.")
-    ] = None
-    non_retryable_error_types: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=200)]] | None,
-        Field(max_length=100, description="Error types that fail at once."),
-    ] = None
-    retry_rules: Annotated[list[RetryRulePart] | None, Field(max_length=100, description="First match decides.")] = None
-
-
-def _retries_noun(value: Any) -> str:
-    return "retry policy" if isinstance(value, Mapping) else "number of retries"
-
-
-Retries = Annotated[
-    Annotated[RetryPolicyPart, Tag("retry policy")]
-    | Annotated[int, Field(ge=0, le=MAX_RETRIES), Tag("number of retries")],
-    Discriminator(_retries_noun),
-    Field(
-        description="How often a fault is tried again: a number (3 = four attempts), or a policy.",
-        examples=[3],
-    ),
-]
-
-
-class TimeoutsPart(Part):
-    """The four clocks of a task, in seconds or as durations."""
-
-    schedule_to_start: Annotated[WholeSeconds | None, Field(description="Until someone claims it.")] = None
-    start_to_close: Annotated[WholeSeconds | None, Field(description="For one attempt.")] = None
-    schedule_to_close: Annotated[WholeSeconds | None, Field(description="For all attempts together.")] = None
-    heartbeat: Annotated[WholeSeconds | None, Field(description="Between two signs of life.")] = None
-
-
-class OptionPart(Part):
-    """An outcome that a performer may choose."""
-
-    key: Annotated[Key, Field(description="The outcome.", examples=["approve-with-conditions"])]
-    label: Annotated[Title | None, Field(description="What people read on the button.")] = None
-    ends: Annotated[Literal["", "fail"] | None, Field(description="`fail`: choosing it ends the run failed.")] = None
-
-
-def _option_noun(value: Any) -> str:
-    return "option with a label" if isinstance(value, Mapping) else "option key"
-
-
-Option = Annotated[
-    Annotated[OptionPart, Tag("option with a label")] | Annotated[Key, Tag("option key")], Discriminator(_option_noun)
-]
-
-Options = Annotated[
-    list[Option], Field(max_length=20), AfterValidator(_unique_keys), AfterValidator(_outcomes_as_engine)
-]
 
 
 # --- Steps ----------------------------------------------------------------------------------------
@@ -491,7 +277,7 @@ class GovernanceStep(StepPart):
     layer: Annotated[Literal["GovernanceLayer"] | None, Field(description="Another way to say the type.")] = None
     action: Annotated[Literal["enforce"] | None, Field(description="The one thing it does.")] = None
     rules: Annotated[
-        Annotated[list[RuleSetName], AfterValidator(_once_each)] | None,
+        Annotated[list[RuleSetName], AfterValidator(once_each)] | None,
         Field(
             min_length=1,
             max_length=50,
@@ -553,7 +339,7 @@ class ParallelStep(FanPart):
 
     type: Literal["parallel"]
     branches: Annotated[
-        Annotated[list[BranchPart], AfterValidator(_unique_keys)] | None,
+        Annotated[list[BranchPart], AfterValidator(unique_keys)] | None,
         Field(min_length=1, max_length=1000, description="The branches."),
     ] = None
     tasks: Annotated[
@@ -586,7 +372,7 @@ class SwitchStep(StepPart):
     ] = None
     cases: Annotated[
         list[CasePart],
-        AfterValidator(_unique_keys),
+        AfterValidator(unique_keys),
         Field(min_length=1, max_length=1000, description="The cases, in order."),
     ]
 

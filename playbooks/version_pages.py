@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import display
 
-from accounts.models import User
+from accounts.pages import actor_of
 from audit.shown import made_visible
 from config.admin import HistoryAdmin, admin_page, confirm_page, lacking
 from config.errors import Forbidden, Refused
@@ -62,11 +62,6 @@ def text_field(label: str, *, rows: int = 28) -> forms.CharField:
 
 def slug_field(help_text: str) -> forms.RegexField:
     return forms.RegexField(SLUG, label="Id", help_text=f"{help_text} It cannot be changed later.")
-
-
-def actor_of(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
 
 
 def page_of(row: Model) -> str:

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
+from accounts.pages import actor_of
 from config.admin import admin_page, confirm_page, form_page, lacking
 from config.api import MAX_BODY_BYTES, TooLarge
 from config.errors import Forbidden, Refused
@@ -21,7 +22,7 @@ from playbooks import services
 from playbooks.models import Playbook, Version, VersionState
 from playbooks.parse import Parsed, parse
 from playbooks.shown import shown
-from playbooks.version_pages import actor_of, page_of, text_field
+from playbooks.version_pages import page_of, text_field
 
 WRITE, PUBLISH = "playbooks.write", "playbooks.publish"
 # Counted by the moment of ending, because a run's states are words of a higher room.

@@ -23,12 +23,13 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import action, display
 
+from accounts.pages import actor_of
 from audit.admin import NewestPages
 from audit.shown import as_text, made_visible
 from config.admin import EvidenceAdmin
 from playbooks.models import Playbook, Version
 from runs import admin_views, incident_views
-from runs.admin_views import reader, run_url
+from runs.admin_views import run_url
 from runs.models import (
     ENDED_RUNS,
     JOINED_KINDS,
@@ -231,7 +232,7 @@ class RunAdmin(SeenByRow):
         return admin_views.choose_page(request, self)
 
     def has_start_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return reader(request).has_perm("runs.start")
+        return actor_of(request).has_perm("runs.start")
 
     def start_one(self, request: HttpRequest, slug: str) -> HttpResponse:
         return admin_views.start_page(request, self, slug)
@@ -411,7 +412,7 @@ class IncidentAdmin(SeenByRow):
         css = {"all": ("hms_act/pages.css", "audit/evidence.css")}
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reader(request).has_perm("runs.view") or reader(request).has_perm("runs.control")
+        return actor_of(request).has_perm("runs.view") or actor_of(request).has_perm("runs.control")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         seen = Incident.objects.visible_to(request.user).select_related("run__version__playbook", "run__started_by")
@@ -471,7 +472,7 @@ class HealthAdmin(EvidenceAdmin):
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return reader(request).has_perm("runs.view")
+        return actor_of(request).has_perm("runs.view")
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):

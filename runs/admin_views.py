@@ -17,6 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import User
+from accounts.pages import actor_of
 from config import clock
 from config.admin import ReasonForm, admin_page, confirm_page, form_page
 from config.api import parse_json
@@ -32,11 +33,6 @@ from runs.timeline import seconds_in_words
 from runs.waits import awaited_by, send_signal
 
 MAY_CONTROL = "runs.control"
-
-
-def reader(request: HttpRequest) -> User:
-    """Who is at the page; the admin lets only people in who are logged in."""
-    return cast(User, request.user)
 
 
 def run_url(run_id: int) -> str:
@@ -65,7 +61,7 @@ class JSONText(forms.CharField):
 
 
 def run_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpResponse:
-    user = reader(request)
+    user = actor_of(request)
     return admin_page(
         request,
         admin,
@@ -113,7 +109,7 @@ def _controls(run: Run, user: User) -> bool:
 
 def cancel_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpResponse:
     def cancel(reason: str) -> str:
-        done = cancel_run(run_id=run.pk, actor=reader(request), reason=reason)
+        done = cancel_run(run_id=run.pk, actor=actor_of(request), reason=reason)
         return f"Run {run.pk} is {done.state}."
 
     return confirm_page(
@@ -153,7 +149,7 @@ class TerminateForm(ReasonForm):
 
 def terminate_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpResponse:
     def terminate(given: dict[str, Any]) -> str:
-        terminate_run(run_id=run.pk, actor=reader(request), reason=given["reason"])
+        terminate_run(run_id=run.pk, actor=actor_of(request), reason=given["reason"])
         return f"Run {run.pk} is terminated."
 
     return form_page(
@@ -191,7 +187,7 @@ class SignalForm(forms.Form):
 
 def signal_page(request: HttpRequest, admin: ModelAdmin, run: Run) -> HttpResponse:
     def send(given: dict[str, Any]) -> str:
-        _, task = send_signal(run_id=run.pk, actor=reader(request), name=given["name"], data=given["content"])
+        _, task = send_signal(run_id=run.pk, actor=actor_of(request), name=given["name"], data=given["content"])
         if task is None:
             return f"The signal {given['name']} is kept for the next step that waits for it."
         return f"The signal {given['name']} was sent to {task.path}."
@@ -274,7 +270,7 @@ def start_page(request: HttpRequest, admin: ModelAdmin, slug: str) -> HttpRespon
     if form.is_bound and form.is_valid():
         try:
             run = start_run(
-                actor=reader(request), playbook=slug, version=version.number, payload=cast(Any, form).payload
+                actor=actor_of(request), playbook=slug, version=version.number, payload=cast(Any, form).payload
             )
         except Refused as refused:
             refusal = refused
@@ -305,5 +301,5 @@ def _newest_published(slug: str) -> Version | None:
 
 
 def _refuse_unless_may_start(request: HttpRequest) -> None:
-    if not reader(request).has_perm("runs.start"):
+    if not actor_of(request).has_perm("runs.start"):
         raise Forbidden("You may not start runs: the permission runs.start is needed.")

@@ -16,9 +16,10 @@ from django.db.models import Q
 from audit import actions
 from audit.canonical import digest
 from audit.services import SYSTEM, Line, record, require_locks, transitioned
+from config import wake
 from config.batch import Batch, numbers
 from playbooks.definition import Foreach, Step, StepKind
-from runs import engine, performers, wake
+from runs import engine, performers
 from runs.clocks import Consequence, Moments, deadlines
 from runs.engine import Advance, Position
 from runs.inputs import Known, scope_of
@@ -318,7 +319,7 @@ def write(change: Change, first: Sequence[Line]) -> None:
     asked = change.write_into(batch)
     record([*first, *change.lines, *asked], into=batch)
     batch.write()
-    wake.after_commit()
+    wake.after_commit(batch)
 
 
 def opened(tasks: Sequence[Task]) -> dict[str, Any]:

@@ -20,18 +20,19 @@ from rest_framework.response import Response
 from accounts.calls import Call
 from audit import actions
 from audit.models import Entry
+from config import wake
 from config.api import TextField, TruthField, WholeField, validated
 from config.errors import Invalid, NotFound, Problem
 from config.lists import AnyOf, CursorPages, Moment, TrueOrFalse, WholeNumber
 from config.openapi import described, described_anew, listed
 from playbooks.definition import StepKind
-from runs import asking, services, stopping, waits
+from runs import asking, performers, services, stopping, waits
 from runs import described as shown
 from runs.advance import deadline, locked_task
 from runs.incidents import CHOICES, resolve_incident
 from runs.leases import Lease
 from runs.models import Priority, Resolution, Run, RunState, Task, TaskState
-from runs.prefer import LONGEST_WAIT_SECONDS, WAIT_HEADER
+from runs.prefer import LONGEST_WAIT_SECONDS, asking_again
 from runs.progress import Line, Progress, progress_of
 
 LOG_LINES = 50
@@ -487,7 +488,8 @@ class NextTask(Call):
         given = validated(NextIn, request.data)
         leases = services.claim_tasks(role=given["role"], actor=self.actor, limit=given["limit"])
         if not leases:
-            return Response(status=204, headers={WAIT_HEADER: str(given["wait"])} if given["wait"] else None)
+            waits_for = wake.TASKS if performers.of_role(given["role"]) is None else wake.INBOX
+            return Response(status=204, headers=asking_again(given["wait"], waits_for) if given["wait"] else None)
         if given["limit"] > 1:
             return Response({"tasks": [lease_json(lease) for lease in leases]})
         return Response(lease_json(leases[0]))

@@ -12,9 +12,10 @@ from accounts.models import User
 from audit import actions
 from audit.context import origin
 from audit.services import SYSTEM, Line, act, record, transitioned
+from config import wake
 from config.batch import Batch
 from config.errors import LeaseLost, WrongState
-from runs import engine, performers, wake
+from runs import engine, performers
 from runs.advance import ENDING_FIELDS, Change, next_check, save_run
 from runs.inputs import Known, handed, outputs_for
 from runs.leases import Lease, hashed, new_token, refuse_unless_held, ttl

@@ -23,7 +23,8 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from audit.context import coming_from
-from runs import cluster, due, wake
+from config import wake
+from runs import cluster, due
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +92,20 @@ class DueBroker(ORM):
         if self._rung:
             seconds = min(seconds, wake.COALESCE_SECONDS)  # what was committed right after the wake-up rang no more
         try:
-            self._rung = any(True for _ in self._listener().notifies(timeout=seconds, stop_after=1))
+            self._rung = self._is_rung(seconds)
         except psycopg.Error:
             log.warning("the wake-up connection was lost; looking by clock until it is back")
             self._listening = None
             time.sleep(seconds)
+
+    def _is_rung(self, seconds: float) -> bool:
+        """Whether there is work within so many seconds; what is for others goes by."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            heard = self._listener().notifies(timeout=left, stop_after=1)
+            if any(wake.WORK in wake.words_of(each.payload) for each in heard):
+                return True
+        return False
 
     def _listener(self) -> psycopg.Connection[Any]:
         """A direct connection of this process, opened after the fork."""

@@ -14,13 +14,13 @@ from typing import Any
 
 from audit import actions
 from audit.services import SYSTEM, act, record, transitioned
-from config import clock
+from config import clock, wake
 from config.batch import Batch, numbers
 from config.errors import Invalid
 from playbooks.definition import Child
 from playbooks.models import Version, VersionState
 from playbooks.payloads import payload_problems
-from runs import due, engine, stopping, wake
+from runs import due, engine, stopping
 from runs.advance import Change, locked_task, position
 from runs.inputs import Known
 from runs.models import Run, RunMessage, RunState, Task, TaskState, Word

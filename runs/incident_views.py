@@ -8,9 +8,10 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import ModelAdmin
 
+from accounts.pages import actor_of
 from config.admin import admin_page
 from config.errors import Refused
-from runs.admin_views import MAY_CONTROL, JSONText, reader, run_url
+from runs.admin_views import MAY_CONTROL, JSONText, run_url
 from runs.incidents import CHOICES, resolve_incident
 from runs.models import Resolution, Task
 from runs.steps_shown import RESOLVED, attempts_of
@@ -47,7 +48,7 @@ def resolve_page(request: HttpRequest, admin: ModelAdmin, task_id: int) -> HttpR
     refusal: Refused | None = None
     if form.is_bound and form.is_valid():
         try:
-            resolve_incident(task_id=task.pk, actor=reader(request), **form.cleaned_data)
+            resolve_incident(task_id=task.pk, actor=actor_of(request), **form.cleaned_data)
         except Refused as refused:
             refusal, task = refused, _incident(request, task_id)
         else:
@@ -82,6 +83,6 @@ def _why_not(request: HttpRequest, task: Task) -> str:
         return f"It is resolved already. {RESOLVED[task.resolution]}"
     if not task.run.moves_on:
         return f"The run is {task.run.get_state_display().lower()}: the incident ends with it."
-    if not reader(request).has_perm(MAY_CONTROL):
+    if not actor_of(request).has_perm(MAY_CONTROL):
         return "Only holders of runs.control resolve incidents."
     return ""

@@ -13,12 +13,14 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
-from django_fsm import FSMField, FSMModelMixin, transition
+from django_fsm import FSMModelMixin, transition
 
 from audit import actions
 from audit.services import Subject
+from config import wake
 from config.guard import GuardedModel
 from config.mail import DueMail, MailState
+from config.state import StateField
 from playbooks.definition import Step, StepKind
 from playbooks.models import Version
 from runs import engine
@@ -95,7 +97,7 @@ class Run(FSMModelMixin, GuardedModel):
         "Task", models.PROTECT, null=True, blank=True, related_name="child_runs", db_index=False
     )
     depth = models.PositiveSmallIntegerField(default=0)  # of runs within runs
-    state = FSMField(choices=RunState, default=RunState.RUNNING, protected=True)
+    state = StateField(choices=RunState, default=RunState.RUNNING)
     revision = models.PositiveIntegerField(default=0)
     position = models.JSONField(default=dict)
     payload = models.JSONField(default=dict)
@@ -244,7 +246,7 @@ class Task(FSMModelMixin, GuardedModel):
     kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in StepKind])
     role = models.CharField(max_length=110)
     by_worker = models.BooleanField(default=False)  # our worker performs it; API clients cannot claim it
-    state = FSMField(choices=TaskState, default=TaskState.PENDING, protected=True)
+    state = StateField(choices=TaskState, default=TaskState.PENDING)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.MEDIUM)
     created_at = models.DateTimeField()
     scheduled_at = models.DateTimeField()  # when the first attempt at this step was made
@@ -363,6 +365,15 @@ class Task(FSMModelMixin, GuardedModel):
     def fault(self) -> str:
         """What went wrong, by its kind and in words."""
         return ": ".join(part for part in (self.error_type, self.error_message) if part)
+
+    @property
+    def wakes(self) -> tuple[str, ...]:
+        """For whom there may be something to do once this is written (`config/wake.py`)."""
+        if self.state != TaskState.PENDING:
+            return ()
+        if self.ready_at is None or self.by_worker:
+            return (wake.WORK,)  # to perform it, or to look at a clock that may be nearer than the others
+        return (wake.TASKS,)
 
     @property
     def definition(self) -> Step:
@@ -545,6 +556,8 @@ class RunMessage(models.Model):
     note = models.TextField(blank=True)  # why there is no child run
     sent_at = models.DateTimeField()
     done_at = models.DateTimeField(null=True, blank=True)
+
+    wakes = (wake.WORK,)
 
     class Meta:
         default_permissions = ()

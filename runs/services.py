@@ -20,7 +20,7 @@ from accounts.models import User
 from audit import actions
 from audit.context import origin
 from audit.services import SYSTEM, Actor, Line, act, contended, record, transitioned
-from config import clock
+from config import clock, wake
 from config.batch import Batch, NextNumber
 from config.crash import crash_around_commit, crash_point
 from config.errors import Forbidden, Invalid, NotFound, Problem, RoleRequired, WrongState
@@ -29,7 +29,7 @@ from playbooks.definition import Definition, Step
 from playbooks.expressions import Unevaluable
 from playbooks.models import Version, VersionState
 from playbooks.payloads import payload_problems
-from runs import engine, performers, retry, wake
+from runs import engine, performers, retry
 from runs.advance import (
     EFFECT_UNKNOWN,
     ENDING_FIELDS,
@@ -99,7 +99,7 @@ def start_run(
     record(begin_run(batch, run, actor=actor, at=at, drawn=[chosen.next_task]), into=batch)
     with crash_around_commit("start"):
         batch.write()
-    wake.after_commit()
+    wake.after_commit(batch)
     return run
 
 
@@ -496,7 +496,7 @@ def end_task(
     record([*first, saying_what_opened(line, change.tasks), *then, *change.lines, *asked], into=batch)
     with crash_around_commit("complete"):
         batch.write()
-    wake.after_commit()
+    wake.after_commit(batch)
 
 
 def apply(change: Change, advance: engine.Advance | None) -> None:
@@ -557,7 +557,7 @@ def release_task(*, task_id: int, token: str, actor: User, note: str = "") -> Ta
     asked = change.write_into(batch)
     record([*lines, *change.lines, *asked], into=batch)
     batch.write()
-    wake.after_commit()
+    wake.after_commit(batch)
     return task
 
 

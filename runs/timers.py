@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 
 from audit import actions
 from audit.services import SYSTEM, Line, act, record, transitioned
-from config import clock
+from config import clock, wake
 from config.batch import Batch
 from config.crash import crash_point
 from playbooks.definition import StepKind
-from runs import due, performers, wake
+from runs import due, performers
 from runs.advance import (
     ENDING_FIELDS,
     WAITED_FOR,

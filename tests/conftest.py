@@ -27,7 +27,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection, connections
 
-from config import clock
+from config import clock, wake
 
 pytest_plugins = ["tests.database", "tests.people", "tests.config.everything"]
 
@@ -133,6 +133,12 @@ def _clock_returns_to_its_place() -> Iterator[None]:
 
 
 # The database ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    yield
+    wake.hang_up()  # a database in use is not dropped
 
 
 @pytest.fixture

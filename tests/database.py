@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -27,15 +29,22 @@ PRISTINE = "pristine"  # the schema with a copy of every table that is not empty
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+) -> str:
+    """The name of the database that is not ours."""
     test = settings.DATABASES["default"].setdefault("TEST", {})
     test["MIGRATE"] = False
     if connection.vendor == "sqlite":
         test["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+    return str(connection.settings_dict["NAME"])
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+def django_db_setup(
+    django_db_modify_db_settings: str, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    if str(connection.settings_dict["NAME"]) == django_db_modify_db_settings:
+        yield  # no test of this run asked for a database, so none was made
+        return
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         note_migrations()
         if connection.vendor == "postgresql":
@@ -77,6 +86,14 @@ def put_back() -> None:
     _copies[-1].put_back()
 
 
+def migrated(file: Path) -> None:
+    """A database of somebody else's, as their first `migrate` would leave it, which takes far longer. SQLite alone."""
+    copy = _copies[-1]
+    assert isinstance(copy, SQLiteCopy)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_to(file)
+
+
 class SQLiteCopy:
     """The whole file, kept in memory: tables, triggers and counters alike."""
 
@@ -88,6 +105,10 @@ class SQLiteCopy:
     def put_back(self) -> None:
         connection.ensure_connection()
         self._kept.backup(connection.connection)
+
+    def write_to(self, file: Path) -> None:
+        with closing(sqlite3.connect(file)) as other:
+            self._kept.backup(other)
 
 
 class PostgreSQLCopy:

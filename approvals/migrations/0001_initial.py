@@ -36,7 +36,7 @@ class Migration(migrations.Migration):
                 ('options', models.JSONField(default=list)),
                 ('policy', models.JSONField(default=dict)),
                 ('digest', models.CharField(max_length=64)),
-                ('state', django_fsm.FSMField(choices=[('pending', 'Pending'), ('in_review', 'In Review'), ('info_requested', 'Info Requested'), ('changes_requested', 'Changes Requested'), ('fulfilled', 'Fulfilled'), ('rejected', 'Rejected'), ('cancelled', 'Cancelled'), ('expired', 'Expired'), ('superseded', 'Superseded'), ('not_required', 'Not Required')], default='pending', max_length=50, protected=True)),
+                ('state', models.CharField(choices=[('pending', 'Pending'), ('in_review', 'In Review'), ('info_requested', 'Info Requested'), ('changes_requested', 'Changes Requested'), ('fulfilled', 'Fulfilled'), ('rejected', 'Rejected'), ('cancelled', 'Cancelled'), ('expired', 'Expired'), ('superseded', 'Superseded'), ('not_required', 'Not Required')], default='pending', max_length=50)),
                 ('claim_token_hash', models.CharField(blank=True, max_length=64)),
                 ('claim_expires_at', models.DateTimeField(blank=True, null=True)),
                 ('claimed_at', models.DateTimeField(blank=True, null=True)),

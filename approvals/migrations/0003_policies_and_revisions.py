@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name='ID')),
                 ('number', models.PositiveIntegerField()),
-                ('state', django_fsm.FSMField(choices=[('draft', 'Draft'), ('published', 'Published'), ('retired', 'Retired')], default='draft', max_length=50, protected=True)),
+                ('state', models.CharField(choices=[('draft', 'Draft'), ('published', 'Published'), ('retired', 'Retired')], default='draft', max_length=50)),
                 ('document', models.JSONField()),
                 ('digest', models.CharField(max_length=64)),
                 ('created_at', models.DateTimeField()),
@@ -91,7 +91,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField()),
-                ('state', django_fsm.FSMField(choices=[('draft', 'Draft'), ('published', 'Published'), ('retired', 'Retired')], default='draft', max_length=50, protected=True)),
+                ('state', models.CharField(choices=[('draft', 'Draft'), ('published', 'Published'), ('retired', 'Retired')], default='draft', max_length=50)),
                 ('document', models.JSONField()),
                 ('digest', models.CharField(max_length=64)),
                 ('created_at', models.DateTimeField()),
@@ -127,7 +127,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('title', models.CharField(max_length=200)),
                 ('reason', models.TextField()),
-                ('state', django_fsm.FSMField(choices=[('proposed', 'Proposed'), ('active', 'Active'), ('revoked', 'Revoked'), ('expired', 'Expired')], default='proposed', max_length=50, protected=True)),
+                ('state', models.CharField(choices=[('proposed', 'Proposed'), ('active', 'Active'), ('revoked', 'Revoked'), ('expired', 'Expired')], default='proposed', max_length=50)),
                 ('role', models.CharField(max_length=110)),
                 ('request_type', models.CharField(blank=True, max_length=24)),
                 ('playbook', models.CharField(blank=True, max_length=100)),

@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 ('not_after', models.DateTimeField(blank=True, null=True)),
                 ('key_id', models.CharField(max_length=16)),
                 ('signature', models.CharField(max_length=88)),
-                ('state', django_fsm.FSMField(choices=[('held', 'Held'), ('ready', 'Ready'), ('spent', 'Spent'), ('revoked', 'Revoked'), ('expired', 'Expired')], default='ready', max_length=50, protected=True)),
+                ('state', models.CharField(choices=[('held', 'Held'), ('ready', 'Ready'), ('spent', 'Spent'), ('revoked', 'Revoked'), ('expired', 'Expired')], default='ready', max_length=50)),
                 ('uses', models.PositiveIntegerField(default=0)),
                 ('closed_at', models.DateTimeField(blank=True, null=True)),
                 ('next_check_at', models.DateTimeField(null=True)),

@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
                 ('key_id', models.CharField(max_length=16)),
                 ('wrapped_key', models.BinaryField(null=True)),
                 ('ciphertext', models.BinaryField(null=True)),
-                ('state', django_fsm.FSMField(choices=[('held', 'Held'), ('unwrapped', 'Unwrapped'), ('replaced', 'Replaced'), ('revoked', 'Revoked'), ('expired', 'Expired'), ('withdrawn', 'Withdrawn')], default='held', max_length=50, protected=True)),
+                ('state', models.CharField(choices=[('held', 'Held'), ('unwrapped', 'Unwrapped'), ('replaced', 'Replaced'), ('revoked', 'Revoked'), ('expired', 'Expired'), ('withdrawn', 'Withdrawn')], default='held', max_length=50)),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),
                 ('next_check_at', models.DateTimeField(null=True)),
                 ('given_by', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),

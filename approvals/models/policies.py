@@ -9,12 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django_fsm import FSMField, FSMModelMixin, transition
+from django_fsm import FSMModelMixin, transition
 from simple_history.models import HistoricalRecords
 
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
+from config.state import StateField
 from playbooks.models import VersionState
 
 
@@ -44,7 +45,7 @@ class PolicyVersion(FSMModelMixin, models.Model):
 
     policy = models.ForeignKey(Policy, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
-    state = FSMField(choices=VersionState, default=VersionState.DRAFT, protected=True)
+    state = StateField(choices=VersionState, default=VersionState.DRAFT)
     document = models.JSONField()  # as it was written
     digest = models.CharField(max_length=64)  # SHA-256 of it, in canonical form
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -103,7 +104,7 @@ class StandingRule(FSMModelMixin, GuardedModel):
 
     title = models.CharField(max_length=200)
     reason = models.TextField()
-    state = FSMField(choices=RuleState, default=RuleState.PROPOSED, protected=True)
+    state = StateField(choices=RuleState, default=RuleState.PROPOSED)
     role = models.CharField(max_length=110)  # whose requests it answers
     request_type = models.CharField(max_length=24, blank=True)  # only of this type
     agent = models.ForeignKey(

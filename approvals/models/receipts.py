@@ -14,13 +14,14 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django_fsm import FSMField, FSMModelMixin, transition
+from django_fsm import FSMModelMixin, transition
 
 from approvals.models.requests import ActionRequest
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
 from config.mail import DueMail, MailState
+from config.state import StateField
 from runs.models import LOOK_AGAIN, Run, Task
 
 
@@ -92,7 +93,7 @@ class Receipt(FSMModelMixin, GuardedModel):
     key_id = models.CharField(max_length=16)  # no foreign key: whether it is known is asked when the receipt is spent
     signature = models.CharField(max_length=88)  # base64 of its 64 bytes
 
-    state = FSMField(choices=ReceiptState, default=ReceiptState.READY, protected=True)
+    state = StateField(choices=ReceiptState, default=ReceiptState.READY)
     uses = models.PositiveIntegerField(default=0)
     closed_at = models.DateTimeField(null=True, blank=True)  # spent, revoked or expired
     next_check_at = models.DateTimeField(null=True)

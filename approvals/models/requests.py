@@ -11,13 +11,15 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
-from django_fsm import FSMField, FSMModelMixin, transition
+from django_fsm import FSMModelMixin, transition
 
 from approvals import times
 from approvals.times import Timetable
 from audit import actions
 from audit.services import Subject
+from config import wake
 from config.guard import GuardedModel
+from config.state import StateField
 from runs.models import LOOK_AGAIN, Priority, Run, Task
 
 
@@ -155,7 +157,7 @@ class ActionRequest(FSMModelMixin, GuardedModel):
         "approvals.RequestTemplate", models.PROTECT, null=True, blank=True, related_name="requests", db_index=False
     )
 
-    state = FSMField(choices=RequestState, default=RequestState.PENDING, protected=True)
+    state = StateField(choices=RequestState, default=RequestState.PENDING)
     claimed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="requests_claimed"
     )
@@ -286,6 +288,14 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     @property
     def is_open(self) -> bool:
         return self.state in OPEN_REQUESTS
+
+    @property
+    def wakes(self) -> tuple[str, ...]:
+        """For whom there may be something to do once this is written (`config/wake.py`)."""
+        if self.state not in OPEN_REQUESTS:
+            return (wake.REQUESTS,)
+        answered_by_rule = (wake.WORK,) if self.standing_rule_id is not None else ()
+        return (wake.REQUESTS, wake.INBOX, *answered_by_rule)
 
     def audit_subject(self) -> Subject:
         facts = {"revision": self.revision, "content_hash": self.digest, "role": self.role}

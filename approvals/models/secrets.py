@@ -9,13 +9,14 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django_fsm import FSMField, FSMModelMixin, transition
+from django_fsm import FSMModelMixin, transition
 
 from approvals.keyring import Sealed
 from approvals.models.requests import ActionRequest
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
+from config.state import StateField
 
 
 class SecretState(models.TextChoices):
@@ -38,7 +39,7 @@ class Secret(FSMModelMixin, GuardedModel):
     key_id = models.CharField(max_length=16)  # of the key of the ring that wraps it
     wrapped_key = models.BinaryField(null=True)
     ciphertext = models.BinaryField(null=True)
-    state = FSMField(choices=SecretState, default=SecretState.HELD, protected=True)
+    state = StateField(choices=SecretState, default=SecretState.HELD)
     ended_at = models.DateTimeField(null=True, blank=True)
     next_check_at = models.DateTimeField(null=True)
 

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
             name='Run',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', django_fsm.FSMField(choices=[('queued', 'Queued'), ('running', 'Running'), ('pausing', 'Pausing'), ('paused', 'Paused'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelling', 'Cancelling'), ('cancelled', 'Cancelled'), ('terminated', 'Terminated')], default='running', max_length=50, protected=True)),
+                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('pausing', 'Pausing'), ('paused', 'Paused'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelling', 'Cancelling'), ('cancelled', 'Cancelled'), ('terminated', 'Terminated')], default='running', max_length=50)),
                 ('revision', models.PositiveIntegerField(default=0)),
                 ('position', models.JSONField(default=dict)),
                 ('payload', models.JSONField(default=dict)),
@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(max_length=10)),
                 ('role', models.CharField(max_length=110)),
                 ('by_worker', models.BooleanField(default=False)),
-                ('state', django_fsm.FSMField(choices=[('pending', 'Pending'), ('running', 'Running'), ('awaiting_approval', 'Awaiting Approval'), ('approved', 'Approved'), ('rejected', 'Rejected'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('skipped', 'Skipped'), ('incident', 'Incident')], default='pending', max_length=50, protected=True)),
+                ('state', models.CharField(choices=[('pending', 'Pending'), ('running', 'Running'), ('awaiting_approval', 'Awaiting Approval'), ('approved', 'Approved'), ('rejected', 'Rejected'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('skipped', 'Skipped'), ('incident', 'Incident')], default='pending', max_length=50)),
                 ('priority', models.PositiveSmallIntegerField(choices=[(0, 'Critical'), (1, 'High'), (2, 'Medium'), (3, 'Low')], default=2)),
                 ('created_at', models.DateTimeField()),
                 ('scheduled_at', models.DateTimeField()),

@@ -335,7 +335,8 @@ def test_what_is_decided_stays_decided(desk, permit, act, body):
 @pytest.mark.parametrize(("act", "body"), [("fulfill", {}), ("reject", {"reason": "No."})])
 def test_a_decision_about_another_revision_is_a_409(desk, permit, act, body):
     problem(desk.post(at(permit, act), {**body, "revision": 2}), 409, "stale_revision")
-    json_of(desk.post(at(permit, act), {**body, "revision": 1}))
+    decided = json_of(desk.post(at(permit, act), {**body, "revision": 1}))
+    assert decided["status"] == {"fulfill": "fulfilled", "reject": "rejected"}[act]
 
 
 @pytest.mark.parametrize(("act", "body"), [("fulfill", {}), ("reject", {"reason": "No."})])
@@ -367,7 +368,7 @@ def test_an_unknown_field_is_refused(desk, permit):
 
 
 def test_a_decision_needs_no_body(desk, permit):
-    json_of(desk.generic("POST", at(permit, "fulfill")))
+    assert json_of(desk.generic("POST", at(permit, "fulfill")))["status"] == "fulfilled"
 
 
 def test_times_are_those_of_the_decision(desk, permit):

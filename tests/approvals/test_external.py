@@ -135,7 +135,7 @@ def test_a_signed_body_that_was_changed_on_its_way_is_refused(validator, member)
     assert refused(answer, 403, "bad_signature")
 
 
-@pytest.mark.parametrize("age", [301, 86_400, -301])
+@pytest.mark.parametrize("age", [301, 86_400, -310])
 def test_a_stale_decision_is_refused_and_logged(validator, member, age):
     request = question(validator)
 

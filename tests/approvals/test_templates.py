@@ -287,7 +287,11 @@ def test_what_playbooks_ask_does_not_count(settings, validator):
     settings.OPEN_REQUESTS_LIMIT = settings.REQUESTS_PER_HOUR = 1
     starter = waiting_for_a_person(validator).run.started_by
 
-    create_request(actor=starter, title="My own", role=ROLE)
+    own = create_request(actor=starter, title="My own", role=ROLE)
+
+    assert reloaded(own).state == "pending"
+    with pytest.raises(RateLimited):
+        create_request(actor=starter, title="And another", role=ROLE)
 
 
 def test_only_who_may_sets_limits_and_gives_a_reason(administrator, auditor, validator):

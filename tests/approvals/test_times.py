@@ -262,4 +262,8 @@ ANY = st.recursive(
 @given(st.dictionaries(st.sampled_from(times.FIELDS), ANY))
 def test_whatever_has_no_problem_can_be_frozen(time):
     if not list(time_checks.flaws({**time, "calendar": None})):
-        frozen({**time, "calendar": None}, FRIDAY)
+        table = frozen({**time, "calendar": None}, FRIDAY)
+
+        ends = {"due": table.due_at, "expires": table.expires_at, "follow_up": table.follow_up_at}
+        assert {name for name, moment in ends.items() if moment} == {name for name in ends if time.get(name)}
+        assert all(moment >= FRIDAY for moment in ends.values() if moment)

@@ -106,7 +106,7 @@ def test_a_member_of_the_board_asks_back_by_keyboard(house, visitor: Visitor, cl
     visitor.come_in_as(client_for(_user("bo")))
     visitor.open(page_of(house))
     expect(visitor.page.get_by_text("bea: Approved")).to_be_visible()
-    expect(visitor.page.locator("dl.changes dt", has_text="houses")).to_be_visible()
+    expect(visitor.page.locator("dt", has_text="houses").first).to_be_visible()
     visitor.enter(visitor.page.get_by_role("link", name="Ask whoever asked something"))
     visitor.page.get_by_label("Question").press_sequentially("Who lives there?")
     visitor.enter(visitor.page.get_by_role("button", name="Send the question"))

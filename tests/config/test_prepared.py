@@ -8,9 +8,8 @@ import pytest
 from django.db import connection
 from django.db.models import BigIntegerField, CharField
 
-from config import clock, prepared
+from config import clock, prepared, wake
 from config.prepared import Param, Reading, placed, rows_of
-from runs import wake
 from runs.models import Run, Task
 from tests.factories import started, steps
 

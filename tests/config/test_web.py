@@ -26,8 +26,8 @@ def web(tmp_path):
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # and so its children, which would outlive it if it were killed
+        process.wait(PATIENCE_SECONDS)
 
 
 def test_both_are_forked_and_a_killed_one_is_replaced(web):

@@ -19,6 +19,7 @@ import pytest
 from pypdf import PdfReader
 
 from demo.management.commands import demo
+from tests.database import migrated
 
 ROOT = Path(__file__).parents[2]
 NOT_OURS = {
@@ -173,8 +174,9 @@ def _starts_again_and_ends_on_ctrl_c(var: Path) -> None:
     assert not {pid: words for pid, words in children_of(1).items() if pid in started}
 
 
-def test_a_program_that_dies_is_named_and_the_rest_ends_with_it(tmp_path):
+def test_a_program_that_dies_is_named_and_the_rest_ends_with_it(tmp_path, db):
     var = tmp_path / "var"
+    migrated(var / "hms_act.sqlite3")
     with running_demo(var, free_port()) as program:
         until(lambda: any("demo.agent" in words for words in children_of(program.pid).values()))
         started = children_of(program.pid)

@@ -23,6 +23,9 @@ CALLS = [call for call in WITH_BODIES if not call.is_signed]
 SIGNED = {"/hitl/slack/interactive": clicked_as, "/hitl/external/{system}": sent_as}
 
 
+refused_unread = pytest.mark.once  # before any of it reaches a database
+
+
 def sent(api: Api, call: ApiCall, ids: dict[str, Any], body: bytes, content_type: str = JSON) -> Any:
     return api.generic(call.method, call.path(ids), body, content_type=content_type)
 
@@ -79,6 +82,7 @@ UNREADABLE = {
 }
 
 
+@refused_unread
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_what_cannot_be_read_is_a_400_with_the_reason(caller, call, ids, nothing_moved):
     for name, body in UNREADABLE.items():
@@ -92,6 +96,7 @@ def test_what_cannot_be_read_is_a_400_with_the_reason(caller, call, ids, nothing
         assert len(document["detail"]) > 20, f"{name}: {document['detail']}"
 
 
+@refused_unread
 @pytest.mark.parametrize("call", WITH_BODIES, ids=str)
 def test_a_body_beyond_the_cap_is_a_413(caller, call, ids, nothing_moved):
     problem(sent(caller, call, ids, b'{"x": "' + b"x" * MAX_BODY_BYTES + b'"}'), 413, "too_large")
@@ -119,6 +124,7 @@ WRONG_KINDS = (
 )
 
 
+@refused_unread
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_a_body_of_another_kind_is_a_415(caller, call, ids, nothing_moved):
     for kind in WRONG_KINDS:
@@ -156,6 +162,7 @@ def _checks_documents(call: ApiCall, answer: Any) -> Any:
     return validating and answer.json()["valid"] is False and answer.json()["errors"]
 
 
+@refused_unread
 @pytest.mark.parametrize("call", CALLS, ids=str)
 @pytest.mark.parametrize("body", NO_OBJECTS)
 def test_a_body_that_is_no_object_is_a_422(caller, call, body, ids, nothing_moved):

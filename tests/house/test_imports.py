@@ -33,6 +33,8 @@ GROUND = {
         "lists",
         "openapi",
         "prepared",
+        "state",
+        "wake",
     )
 }
 ROOMS_UPWARD = ("audit", "accounts", "playbooks", "runs", "approvals")  # each may see those before it

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from playbooks import json_schema, schema, source
+from playbooks import json_schema, schema, schema_parts, source
 from playbooks.parse import DocumentInvalid, parse, to_document
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/playbook-document.md").read_text(encoding="utf-8")
 YAML = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 JSON = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-PARTS = [schema.Document, schema.WebFormPart, schema.OptionPart, schema.RetryPolicyPart, schema.RetryRulePart]
-PARTS += [schema.TimeoutsPart, schema.BranchPart, schema.CasePart, *schema.STEP_MODELS.values()]
+PARTS = [schema.Document, schema.WebFormPart, schema.BranchPart, schema.CasePart, *schema.STEP_MODELS.values()]
+PARTS += [schema_parts.OptionPart, schema_parts.RetryPolicyPart, schema_parts.RetryRulePart, schema_parts.TimeoutsPart]
 
 
 @pytest.mark.parametrize("text", YAML)
