@@ -22,6 +22,7 @@ from unfold.views import ChangeList
 
 from accounts.models import User
 from approvals import (  # noqa: F401  they register further pages
+    channel_admin,
     columns,
     external_admin,
     inbox,

@@ -17,11 +17,13 @@ from accounts.models import Kind, User
 from approvals import external, letters, links, slack
 from approvals.models import (
     Broadcast,
+    ChannelPost,
     ExternalNotice,
     ExternalSystem,
     Notification,
     Preference,
     Severity,
+    SlackChannel,
     SlackCode,
     Summary,
 )
@@ -41,6 +43,7 @@ def sources() -> dict[str, due.Source]:
         "summary": due.mail_source(Summary, summary),
         "broadcast": due.mail_source(Broadcast, broadcast),
         "slack_code": due.mail_source(SlackCode, partial(mail.deliver, SlackCode, slack.send_code)),
+        "channel_post": due.mail_source(ChannelPost, partial(mail.deliver, ChannelPost, slack.post)),
         "external": due.mail_source(ExternalNotice, partial(mail.deliver, ExternalNotice, external.send)),
     }
 
@@ -176,6 +179,7 @@ def _spread(news: Broadcast) -> None:
         if news.purpose != ASKED:
             links.revoke(news.request, at=news.told_at)
         _tell_systems(news)
+        _tell_channels(news)
         if news.purpose in ENDINGS:
             _tell_the_told(news)
 
@@ -191,6 +195,20 @@ def _tell_systems(news: Broadcast) -> None:
     heard = set(told.values_list("system", flat=True))
     about = {"request": news.request, "purpose": news.purpose, "told_at": news.told_at, "due_at": news.told_at}
     ExternalNotice.objects.bulk_create(ExternalNotice(system=each, **about) for each in systems if each.pk not in heard)
+
+
+def _tell_channels(news: Broadcast) -> None:
+    """A new question is posted where its role is; what becomes of it changes that post."""
+    posts = ChannelPost.objects.filter(request=news.request_id)
+    if news.purpose == ASKED:
+        in_use = SlackChannel.objects.filter(role=news.request.role, ended_at__isnull=True)
+        channels = set(in_use.values_list("pk", flat=True)) if slack.is_on() else set()
+    else:
+        asked = posts.filter(purpose=ASKED).exclude(state=MailState.NOT_NEEDED)
+        channels = set(asked.values_list("channel", flat=True))
+    heard = set(posts.filter(purpose=news.purpose, told_at=news.told_at).values_list("channel", flat=True))
+    about = {"request": news.request, "purpose": news.purpose, "told_at": news.told_at, "due_at": news.told_at}
+    ChannelPost.objects.bulk_create(ChannelPost(channel_id=pk, **about) for pk in sorted(channels - heard))
 
 
 def _tell_the_told(news: Broadcast) -> None:

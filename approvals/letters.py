@@ -22,7 +22,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from approvals.deadlines import silence_may_approve
-from approvals.models import ActionRequest, Notification, RequestState, Summary
+from approvals.models import ActionRequest, ChannelPost, Notification, RequestState, Summary
 from approvals.models.messages import ASKED, GLASS_BROKEN, Preference
 from approvals.notify import link_to
 from audit.shown import made_visible
@@ -88,16 +88,14 @@ class News:
         return f"[{self.severity}] {self.verb}: {self.title}{until}"
 
 
-def news_of(notification: Notification, zone: str = "") -> News:
-    """`zone` is of its reader, if it has been read already."""
+def news_of(notification: Notification | ChannelPost, zone: str = "") -> News:
+    """`zone` is of its reader, if it has been read already; many read a channel."""
     request = notification.request
-    zone = zone or zone_of(notification.recipient_id)
+    zone = zone or ("UTC" if isinstance(notification, ChannelPost) else zone_of(notification.recipient_id))
     ending = "" if request.is_open else _ending(request, zone)
     deadline = request.due_at or request.expires_at
     return News(
-        heading="This is settled"
-        if notification.closes
-        else HEADINGS.get(notification.purpose, "There is news about it"),
+        heading=_heading(notification),
         verb=_verb(notification, request),
         title=" ".join(made_visible(request.title).split()),
         severity=request.get_severity_display(),
@@ -109,6 +107,14 @@ def news_of(notification: Notification, zone: str = "") -> News:
         shown=() if ending else tuple(shown_parameters(request)),
         url=settings.SITE_ROOT + link_to(request),
     )
+
+
+def _heading(notification: Notification | ChannelPost) -> str:
+    if notification.closes:
+        return "This is settled"
+    if isinstance(notification, ChannelPost) and notification.purpose == ASKED:
+        return "A decision is waiting"
+    return HEADINGS.get(notification.purpose, "There is news about it")
 
 
 def letter_of(notification: Notification, *, link: str = "") -> Letter:
@@ -206,7 +212,7 @@ def _at(value: Any, name: str) -> Any:
     return value
 
 
-def _verb(notification: Notification, request: ActionRequest) -> str:
+def _verb(notification: Notification | ChannelPost, request: ActionRequest) -> str:
     if not notification.closes:
         return VERBS.get(notification.purpose, "News")
     return "Decided" if request.state in (RequestState.FULFILLED, RequestState.REJECTED) else "Closed"

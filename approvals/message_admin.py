@@ -24,7 +24,7 @@ from accounts.models import User
 from accounts.pages import actor_of
 from approvals import message_services as services
 from approvals import slack
-from approvals.models import ExternalNotice, Notification, Preference, SlackAccount
+from approvals.models import ChannelPost, ExternalNotice, Notification, Preference, SlackAccount
 from approvals.routing import Reach, Rhythm, Wishes
 from approvals.told import purpose_shown, state_shown
 from audit.shown import made_visible
@@ -137,6 +137,27 @@ class ExternalNoticeAdmin(_MessageAdmin):
     @action(description="Send again", url_path="send-again", permissions=["resend"])
     def send_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.again(request, object_id, services.resend_to_system)
+
+
+@admin.register(ChannelPost)
+class ChannelPostAdmin(_MessageAdmin):
+    list_display = ("told_at", "shown_channel", "shown_purpose", "shown_state", "due_at", "sent_at", "short_error")
+    list_display_links = ("told_at", "shown_channel")
+    list_filter = ("state", "purpose")
+    list_select_related = ("channel",)
+    fieldsets = (
+        ("What is told", {"fields": ("shown_request", "shown_purpose", "shown_channel", "told_at")}),
+        ("What became of it", {"fields": ("shown_state", "due_at", "sent_at", "attempts", "shown_error")}),
+        ("How", {"fields": ("reference",)}),
+    )
+
+    @admin.display(description="channel")
+    def shown_channel(self, row: ChannelPost) -> str:
+        return str(row.channel)
+
+    @action(description="Send again", url_path="send-again", permissions=["resend"])
+    def send_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.again(request, object_id, services.resend_to_channel)
 
 
 # One's own wishes -----------------------------------------------------------------------------------------

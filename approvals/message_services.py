@@ -13,7 +13,7 @@ from django.utils.crypto import constant_time_compare
 
 from accounts.models import User
 from approvals import slack
-from approvals.models import ExternalNotice, Notification, Preference, SlackAccount, SlackCode
+from approvals.models import ChannelPost, ExternalNotice, Notification, Preference, SlackAccount, SlackCode
 from approvals.routing import Wishes, zones
 from audit import actions
 from audit.services import Line, Subject, act, record
@@ -176,6 +176,13 @@ def resend(*, actor: User, notification_id: int) -> Notification:
 @act(actions.RESEND_DENIED)
 def resend_to_system(*, actor: User, notification_id: int) -> ExternalNotice:
     row = _given_up(ExternalNotice, actor, notification_id)
+    _make_due(row, actor)
+    return row
+
+
+@act(actions.RESEND_DENIED)
+def resend_to_channel(*, actor: User, notification_id: int) -> ChannelPost:
+    row = _given_up(ChannelPost, actor, notification_id)
     _make_due(row, actor)
     return row
 

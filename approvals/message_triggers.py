@@ -3,6 +3,7 @@
 
 from approvals.models import (
     Broadcast,
+    ChannelPost,
     ExternalNotice,
     ExternalSystem,
     ExternalUser,
@@ -11,9 +12,11 @@ from approvals.models import (
     Preference,
     SeenMessage,
     SlackAccount,
+    SlackChannel,
     SlackCode,
     Summary,
 )
+from approvals.models.messages import ASKED
 from audit.guards import append_only, frozen, no_delete
 from config.mail import MailState
 
@@ -22,6 +25,9 @@ ENDED = 'OLD."ended_at" IS NOT NULL'
 SPENT = 'OLD."used_at" IS NOT NULL OR OLD."revoked_at" IS NOT NULL'
 ONE_OPEN_LINK = '"system_id" = NEW."system_id" AND "outside_id" = NEW."outside_id" AND "ended_at" IS NULL'
 ONE_OF_USER = '"user_id" = NEW."user_id" AND "ended_at" IS NULL'
+ONE_OF_ROLE = '"role" = NEW."role" AND "ended_at" IS NULL'
+SAME_POST = '"request_id" = NEW."request_id" AND "channel_id" = NEW."channel_id"'
+ASKED_ONCE = f"{SAME_POST} AND \"purpose\" = '{ASKED}' AND NEW.\"purpose\" = '{ASKED}'"
 ONE_OF_MEMBER = '"member" = NEW."member" AND "ended_at" IS NULL'
 
 TRIGGERS = [
@@ -54,5 +60,11 @@ TRIGGERS = [
     *no_delete(ExternalNotice),
     frozen(ExternalNotice, "id", "system", "request", "purpose", "told_at", rule="identity"),
     frozen(ExternalNotice, "state", "sent_at", when=SENT, rule="sent"),
+    *no_delete(SlackChannel, unique=[ONE_OF_ROLE]),
+    frozen(SlackChannel, "id", "role", "channel", "set_at", "set_by", rule="identity"),
+    frozen(SlackChannel, "ended_at", when=ENDED, rule="ended"),
+    *no_delete(ChannelPost, unique=[ASKED_ONCE]),
+    frozen(ChannelPost, "id", "request", "channel", "purpose", "told_at", rule="identity"),
+    frozen(ChannelPost, "state", "sent_at", "reference", when=SENT, rule="sent"),
     *append_only(SeenMessage),
 ]  # fmt: skip

@@ -21,7 +21,8 @@ from django.conf import settings
 
 from approvals import letters
 from approvals.choices import Choice, choices_of, must_confirm
-from approvals.models import DECIDABLE_REQUESTS, ActionRequest, Notification, SlackAccount, SlackCode
+from approvals.models import DECIDABLE_REQUESTS, ActionRequest, ChannelPost, Notification, SlackAccount, SlackCode
+from approvals.models.messages import ASKED
 from approvals.rights import rules_of
 from config.api import parse_json
 from config.errors import Refused as Refusal
@@ -74,6 +75,23 @@ def send(row: Notification) -> tuple[str, ...]:
     return ("reference",)
 
 
+def post(row: ChannelPost) -> tuple[str, ...]:
+    """Post a question in its channel, or bring the post up to date. Raises Undelivered, Undeliverable."""
+    if not is_on():
+        raise Undeliverable("Slack is not set up here")
+    said = message_for(row)
+    if row.purpose == ASKED:
+        answer = _call("chat.postMessage", {"channel": row.channel.channel, **said})
+    else:
+        first = row.first()
+        if first is None or not first.reference:
+            raise Undelivered("the post that this changes is still on its way")
+        channel, _, ts = first.reference.partition(":")
+        answer = _call("chat.update", {"channel": channel, "ts": ts, **said})
+    row.reference = f"{answer.get('channel', '')}:{answer.get('ts', '')}"[:200]
+    return ("reference",)
+
+
 def _first_message(row: Notification) -> str:
     """`channel:ts` of the message that opened the thread about this request."""
     sent = Notification.objects.filter(
@@ -101,7 +119,7 @@ def new_nonce() -> str:
     return secrets.token_hex(16)
 
 
-def message_for(row: Notification) -> dict[str, Any]:
+def message_for(row: Notification | ChannelPost) -> dict[str, Any]:
     """The message in Slack's blocks. Texts of others are plain text there: no link, no mention, no format in them."""
     news = letters.news_of(row)
     facts = [f"{news.severity} severity", f"asked by {news.asked_by}"]
@@ -115,7 +133,7 @@ def message_for(row: Notification) -> dict[str, Any]:
     return {"text": _escaped(news.line), "blocks": blocks, "unfurl_links": False}
 
 
-def _buttons(row: Notification, url: str) -> list[dict[str, Any]]:
+def _buttons(row: Notification | ChannelPost, url: str) -> list[dict[str, Any]]:
     review = {"type": "button", "action_id": OPEN, "text": _plain("Open to review"), "url": url}
     if row.closes:
         return [review]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals.models import ActionRequest, ExternalNotice, Notification
+from approvals.models import ActionRequest, ChannelPost, ExternalNotice, Notification
 from approvals.models.messages import ASKED, CLOSED, DECIDED, GLASS_BROKEN
 from audit.shown import made_visible
 from config.mail import DueRow, MailState
@@ -40,6 +40,8 @@ PURPOSES = {
     CLOSED: "told that it has ended",
 }
 
+Message = Notification | ExternalNotice | ChannelPost
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -52,18 +54,21 @@ class Told:
 
 
 def told_context(request: ActionRequest) -> dict[str, Any]:
-    """For `approvals/_told.html`: the newest messages to people and systems, oldest first."""
+    """For `approvals/_told.html`: the newest messages to people, systems and channels, oldest first."""
     people = request.notifications.select_related("recipient", "summary").order_by("-told_at", "-id")
     systems = request.external_notices.select_related("system").order_by("-told_at", "-id")
-    found: list[Notification | ExternalNotice] = [*people[: MOST + 1], *systems[: MOST + 1]]
+    posts = request.channel_posts.select_related("channel").order_by("-told_at", "-id")
+    found: list[Message] = [*people[: MOST + 1], *systems[: MOST + 1], *posts[: MOST + 1]]
     found.sort(key=lambda row: (row.told_at or row.due_at, row.pk))
     return {"told": [_told(row) for row in found[-MOST:]], "told_more": max(0, len(found) - MOST)}
 
 
-def _told(row: Notification | ExternalNotice) -> Told:
+def _told(row: Message) -> Told:
     if isinstance(row, Notification):
         to, channel = row.recipient.get_full_name() or row.recipient.get_username(), str(row.get_channel_display())
         channel = "summary" if row.summary_id else channel.lower()
+    elif isinstance(row, ChannelPost):
+        to, channel = row.channel.channel, "slack channel"
     else:
         to, channel = row.system.shown_name, "signed message"
     return Told(made_visible(to), purpose_shown(row), channel, state_shown(row), row.sent_at or row.due_at, _error(row))

@@ -27,6 +27,7 @@ from django.http import FileResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from django.urls import get_resolver
 
+from config import sockets
 from config.errors import Refused, TooLarge, Unparseable
 from config.waiting import Waiting
 
@@ -52,8 +53,11 @@ class OneThreadHandler(ASGIHandler):
         receive: Callable[[], Awaitable[Message]],
         send: Callable[[Message], Awaitable[None]],
     ) -> None:
+        if scope["type"] == "websocket":
+            await sockets.serve(scope, receive, send, self._respond, self.waiting)
+            return
         if scope["type"] != "http":
-            raise ValueError(f"This application answers HTTP alone, not {scope['type']}.")
+            raise ValueError(f"This application answers HTTP and WebSockets, not {scope['type']}.")
         await self.handle(scope, receive, send)
 
     async def read_body(self, receive: Callable[[], Awaitable[Message]]) -> BytesIO:

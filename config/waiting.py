@@ -19,8 +19,8 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -79,12 +79,8 @@ class Waiting:
         loop = asyncio.get_running_loop()
         place, said = first.headers[_follow_header()], loop.time()
         yield first.content
-        with self._bell.heard() as rung:
-            rung.set()
-            while not self._bell.is_closing:
-                await _either(rung, self._bell.look_seconds)
-                rung.clear()
-                await sync_to_async(close_old_connections)()
+        async with aclosing(self.looks()) as looks:
+            async for _ in looks:
                 response: Any = await again(place)
                 if not self.is_stream(response):
                     return
@@ -94,6 +90,16 @@ class Waiting:
                 elif loop.time() - said > KEEP_ALIVE_SECONDS:
                     said = loop.time()
                     yield b":\n\n"
+
+    async def looks(self) -> AsyncGenerator[None, None]:
+        """Each moment at which there may be something new, until the process is told to end."""
+        with self._bell.heard() as rung:
+            rung.set()
+            while not self._bell.is_closing:
+                await _either(rung, self._bell.look_seconds)
+                rung.clear()
+                await sync_to_async(close_old_connections)()
+                yield
                 await asyncio.sleep(STREAM_PAUSE_SECONDS)
 
 

@@ -8,6 +8,7 @@ a room's tests. That the way ends at the same tables is a claim of its own (test
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from pytest_django import DjangoDbBlocker
 from audit import triggers
 from config.health import migrations_of_this_code
 
+PATIENCE_SECONDS = 30  # with whoever is still at it after a test
 PRISTINE = "pristine"  # the schema with a copy of every table that is not empty at first
 
 
@@ -104,7 +106,12 @@ class SQLiteCopy:
 
     def put_back(self) -> None:
         connection.ensure_connection()
-        self._kept.backup(connection.connection)
+        end = time.monotonic() + PATIENCE_SECONDS
+
+        def in_time(*_: int) -> None:
+            assert time.monotonic() < end, "the database of the tests is held by somebody: a thread, another process"
+
+        self._kept.backup(connection.connection, progress=in_time)
 
     def write_to(self, file: Path) -> None:
         with closing(sqlite3.connect(file)) as other:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and votes; policies and standing rules; messages; receipts; secrets; talk. One file for each subject."""
 
+from approvals.models.channels import ChannelPost, SlackChannel
 from approvals.models.messages import Broadcast, MailLink, Notification, Preference, Summary
 from approvals.models.outside import (
     ExternalNotice,
@@ -53,6 +54,7 @@ __all__ = [
     "Attachment",
     "Broadcast",
     "Calendar",
+    "ChannelPost",
     "Comment",
     "Decided",
     "Delegation",
@@ -81,6 +83,7 @@ __all__ = [
     "Severity",
     "SigningKey",
     "SlackAccount",
+    "SlackChannel",
     "SlackCode",
     "Spending",
     "StandingRule",

@@ -13,11 +13,12 @@ from accounts.services import create_key
 from approvals import policies
 from approvals.asking import create_request
 from approvals.cancelling import cancel_request
+from approvals.channel_services import set_channel
 from approvals.delegating import delegate_for_a_time
 from approvals.external_services import Terms as SystemTerms
 from approvals.external_services import create_system, link_person
 from approvals.message_services import set_preferences
-from approvals.models import ActionRequest, ExternalNotice, Notification
+from approvals.models import ActionRequest, ChannelPost, ExternalNotice, Notification
 from approvals.routing import Wishes
 from approvals.services import decide
 from approvals.standing import Proposal, propose_rule
@@ -109,3 +110,5 @@ def _told(administrator: User, settings: Any) -> None:
         request=request, recipient=administrator, purpose="asked", defaults={"due_at": at, "told_at": at}
     )
     ExternalNotice.objects.create(system=system, request=request, purpose="asked", told_at=at, due_at=at)
+    channel = set_channel(actor=administrator, role="human:clerk", channel="C024BE7LR")
+    ChannelPost.objects.create(channel=channel, request=request, purpose="asked", told_at=at, due_at=at)

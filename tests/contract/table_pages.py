@@ -17,6 +17,7 @@ from approvals.models import (
     ActionRequest,
     AgentLimit,
     Calendar,
+    ChannelPost,
     Delegation,
     ExternalNotice,
     ExternalSystem,
@@ -28,6 +29,7 @@ from approvals.models import (
     RequestTally,
     RequestTemplate,
     SigningKey,
+    SlackChannel,
     StandingRule,
 )
 from audit.models import Entry
@@ -452,6 +454,15 @@ PAGES = [
     act_on(Notification, lambda world: world.given_up.pk, "send-again", Act("POST", ADMINISTRATORS, {})),
     *evidence(ExternalNotice, lambda world: world.given_up_outside.pk),
     act_on(ExternalNotice, lambda world: world.given_up_outside.pk, "send-again", Act("POST", ADMINISTRATORS, {})),
+    *evidence(ChannelPost, lambda world: world.given_up_post.pk),
+    act_on(ChannelPost, lambda world: world.given_up_post.pk, "send-again", Act("POST", ADMINISTRATORS, {})),
+    *evidence(
+        SlackChannel,
+        lambda world: world.channel.pk,
+        Act("POST", ADMINISTRATORS, {"role": "human:clerk", "channel": "C024BE7LS"}),
+    ),
+    history(SlackChannel, lambda world: world.channel.pk),
+    act_on(SlackChannel, lambda world: world.channel.pk, "end", Act("POST", ADMINISTRATORS, WHY)),
     *evidence(Preference, lambda world: world.user("liaison").pk),
     row(
         r"admin/approvals/preference/^([^/]+)/history/([^/]+)/$",

@@ -29,11 +29,13 @@ from approvals.message_services import set_preferences
 from approvals.models import (
     ActionRequest,
     Attachment,
+    ChannelPost,
     Delegation,
     ExternalNotice,
     ExternalSystem,
     Notification,
     PolicyVersion,
+    SlackChannel,
     StandingRule,
 )
 from approvals.revising import request_info
@@ -109,6 +111,8 @@ class World:
     disabled_system: ExternalSystem
     given_up: Notification  # a message that was not delivered
     given_up_outside: ExternalNotice
+    channel: SlackChannel  # of the liaison's role
+    given_up_post: ChannelPost
     answer_link: str  # a link to a question that may be answered by it
 
     @property
@@ -303,7 +307,13 @@ def _outside(users: Mapping[str, User]) -> dict[str, Any]:
     outside = ExternalNotice.objects.create(
         system=systems[0], request=low, purpose="asked", told_at=at, due_at=at, state="failed", error="no answer"
     )
+    channel = SlackChannel.objects.create(role=LIAISON_ROLE, channel="C024BE7LR", set_at=at, set_by=founder())
+    post = ChannelPost.objects.create(
+        channel=channel, request=low, purpose="asked", told_at=at, due_at=at, state="failed", error="not in channel"
+    )
     return {
+        "channel": channel,
+        "given_up_post": post,
         "system": systems[0],
         "disabled_system": ExternalSystem.objects.get(pk=systems[1].pk),
         "given_up": given_up,

@@ -2,8 +2,10 @@
 """What every other test stands on: no outside world, time that returns, a database that is clean again."""
 
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +18,8 @@ from django.db.models.functions import Concat
 from audit import triggers
 from audit.models import Entry, Log
 from config import clock
+from tests import database
+from tests.audit.lines import execute
 from tests.conftest import OutsideWorld
 from tests.database import put_back
 from tests.factories import published
@@ -72,6 +76,17 @@ def everything_kept() -> dict[str, list[tuple[Any, ...]]]:
 def rows_of(cursor: Any, table: str) -> list[tuple[Any, ...]]:
     cursor.execute(f'SELECT * FROM "{table}"')
     return sorted(cursor.fetchall(), key=repr)
+
+
+@pytest.mark.sqlite
+@pytest.mark.django_db(transaction=True)
+def test_a_lock_that_nobody_gives_back_is_told_and_not_waited_for(monkeypatch):
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.5)
+    execute("PRAGMA busy_timeout=100")
+    with closing(sqlite3.connect(connection.settings_dict["NAME"])) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(AssertionError, match="is held by somebody"):
+            put_back()
 
 
 @pytest.mark.django_db(transaction=True)

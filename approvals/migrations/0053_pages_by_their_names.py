@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     """Pages are called what their readers call them."""
 
     dependencies = [
-        ("approvals", "0051_lists_from_indexes"),
+        ("approvals", "0052_slack_channels"),
     ]
 
     operations = [
