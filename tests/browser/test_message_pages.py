@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 
 from approvals import external_services
 from approvals.asking import create_request
-from approvals.models import ActionRequest, ExternalNotice, Notification, Preference
+from approvals.channel_services import set_channel
+from approvals.models import ActionRequest, ChannelPost, ExternalNotice, Notification, Preference
 from config import clock
 from runs import jobs
 from tests.approvals.outside import connected
@@ -51,19 +52,30 @@ def told(administrator, settings, monkeypatch) -> ActionRequest:
     ExternalNotice.objects.create(
         system=system, request=request, purpose="asked", told_at=at, due_at=at, state="failed", error="answered 500"
     )
+    channel = set_channel(actor=administrator, role=ROLE, channel="C024BE7LR")
+    ChannelPost.objects.create(
+        channel=channel, request=request, purpose="asked", told_at=at, due_at=at, state="failed", error="Slack: no"
+    )
     return request
 
 
 def test_no_page_about_messages_is_hard_to_read(told, administrator, visitor, client_for):
     visitor.come_in_as(client_for(administrator))
     failed, outside = Notification.objects.get(state="failed"), ExternalNotice.objects.get()
-    system = outside.system_id
+    system, post = outside.system_id, ChannelPost.objects.get()
     faults = []
     for name, path in {
         "messages": "/admin/approvals/notification/",
         "message": f"/admin/approvals/notification/{failed.pk}/change/",
         "message-again": f"/admin/approvals/notification/{failed.pk}/send-again/",
         "messages-outside": "/admin/approvals/externalnotice/",
+        "posts": "/admin/approvals/channelpost/",
+        "post": f"/admin/approvals/channelpost/{post.pk}/change/",
+        "post-again": f"/admin/approvals/channelpost/{post.pk}/send-again/",
+        "channels": "/admin/approvals/slackchannel/",
+        "channel": f"/admin/approvals/slackchannel/{post.channel_id}/change/",
+        "channel-new": "/admin/approvals/slackchannel/add/",
+        "channel-end": f"/admin/approvals/slackchannel/{post.channel_id}/end/",
         "systems": "/admin/approvals/externalsystem/",
         "system": f"/admin/approvals/externalsystem/{system}/change/",
         "system-new": "/admin/approvals/externalsystem/add/",

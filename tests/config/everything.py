@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from accounts.models import User
 from accounts.services import create_key
@@ -42,13 +43,17 @@ PAYS = steps({"id": "pay", "type": "service", "role": "svc:finance", "call": "te
 def everything(
     validator: User,
     administrator: User,
-    settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    let_everything_happen(validator, administrator, monkeypatch, tmp_path_factory.mktemp("marks"))
+
+
+def let_everything_happen(validator: User, administrator: User, patch: pytest.MonkeyPatch, marks: Path) -> None:
     """At least one row of every kind that has a page."""
-    settings.CONNECTOR_HOSTS = frozenset({("bank.example.org", None)})
-    monkeypatch.setenv("HMS_ACT_TEST_MARKS", str(tmp_path_factory.mktemp("marks")))
+    patch.setattr(settings, "CONNECTOR_HOSTS", frozenset({("bank.example.org", None)}))
+    patch.setattr(settings, "CONNECTOR_SECRETS", frozenset({"env:CLEARANCE_SECRET"}))
+    patch.setenv("HMS_ACT_TEST_MARKS", str(marks))
     request = waiting_for_a_person(validator, payload={"form_id": 123, "a_long_word": "x" * 400})
     paid = started(PAYS)
     perform_task(Task.objects.get(run=paid).pk)
@@ -76,7 +81,7 @@ def everything(
     until = clock.now() + timedelta(days=9)
     terms = Proposal(title="Small", reason="all alike", role="human:none", valid_until=until, max_uses=2)
     propose_rule(actor=administrator, proposal=terms)
-    _told(administrator, settings)
+    _told(administrator)
     _lent_and_permitted(administrator, validator)
     _seed_housekeeping()
     WorkerHost.objects.create(name="host:1", started_at=clock.now(), beat_at=clock.now())
@@ -97,10 +102,9 @@ def _lent_and_permitted(administrator: User, asker: User) -> None:
     decide(request_id=permitted.pk, actor=clerk, outcome="PASS")
 
 
-def _told(administrator: User, settings: Any) -> None:
+def _told(administrator: User) -> None:
     """A person's wishes, an approval system with somebody in it, and a message of each kind."""
     set_preferences(actor=administrator, wishes=Wishes(zone="Europe/Berlin"))
-    settings.CONNECTOR_SECRETS = frozenset({"env:CLEARANCE_SECRET"})
     system = create_system(
         actor=administrator, name="clearance", terms=SystemTerms("env:CLEARANCE_SECRET", "https://bank.example.org/t")
     )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern
@@ -62,3 +63,34 @@ def _template(pattern: Any) -> str:
         named = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", r"{\1}", str(pattern))
         return re.sub(r"^\^|\$$|\\Z$", "", named)
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(pattern))
+
+
+# What is sent as it stands --------------------------------------------------------------------------------------
+
+PAGE_QUERIES = (
+    "_to_field=x",
+    "_to_field=id",
+    "_popup=1",
+    "_changelist_filters=%00",
+    "_changelist_filters=" + quote("q=" + "%00"),
+    "next=//evil.example.org/",
+    "next=https://evil.example.org/",
+    "next=%00",
+    "revision=x",
+    "revision=99999999999999999999",
+    "%FF=%FF",
+    "x" * 5000,
+    "&".join(f"k{n}=1" for n in range(900)),
+)
+
+
+def opened(client: Any, path: str, **headers: str) -> Any:
+    """What a path answers, sent as it stands here: percent signs and all."""
+    address, _, query = path.partition("?")
+    raw = query.encode().decode("latin-1")  # what a client sends unescaped comes as bytes
+    return client.generic("GET", "/", PATH_INFO=as_received(address), QUERY_STRING=raw, headers=headers)
+
+
+def as_received(address: str) -> str:
+    """As a server hands it on: the path decoded, by way of bytes, to what fits a header."""
+    return unquote_to_bytes(address).decode("latin-1")
