@@ -244,11 +244,11 @@ class ActionRequestAdmin(EvidenceAdmin):
 
     @admin.display(description="form")
     def asked_form(self, request: ActionRequest) -> SafeString:
-        return block(as_text(request.form))
+        return block(as_text(request.form) if request.form is not None else "none: nothing is filled in")
 
     @admin.display(description="options")
     def asked_options(self, request: ActionRequest) -> SafeString:
-        return block(as_text(request.options))
+        return block(as_text(request.options) if request.options else "approve or reject")
 
     @admin.display(description="policy")
     def frozen_policy(self, request: ActionRequest) -> SafeString:

@@ -25,7 +25,7 @@ from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
 from config.lists import AnyOf, CursorPages, WholeNumber
 from config.openapi import described, listed
-from runs.api import HumanRoleField, WaitField
+from runs.api_shapes import HumanRoleField, WaitField
 from runs.models import Priority
 from runs.prefer import wait_headers, wait_of
 

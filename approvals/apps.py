@@ -20,6 +20,7 @@ class ApprovalsConfig(AppConfig):
             letters,
             policy_document,
             receipt_alerts,
+            secret_calls,
             secret_services,
             seeds,
             services,
@@ -63,6 +64,7 @@ class ApprovalsConfig(AppConfig):
         due.register_source("receipt_alert", receipt_alerts.mails())
         due.register_sweep(holding.look_at_receipts, Receipt)
         performers.check_before_call(spending.check_call)
+        performers.open_secrets_by(secret_calls.opened_for_call)
         post_migrate.connect(signing.register_after_migrate, sender=self, dispatch_uid="approvals.signing_key")
         declare(*triggers.TRIGGERS)
         post_migrate.connect(calendar_services.after_migrate, sender=self, dispatch_uid="approvals.calendars")

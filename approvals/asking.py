@@ -144,12 +144,9 @@ def create_request(
     Raises Forbidden, RateLimited, SecretNotSupported, and Invalid for a role that people do not hold, for what is no
     policy, form or option, and for what could not be done if it were approved.
     """
-    if agent_id and agent_id != actor.get_username():
-        raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
-    if actor.is_human and not (actor.roles or actor.has_perm("runs.start")):
-        raise Forbidden("Asking is for agents, programs, and people who work in a role or may start runs.")
+    _refuse_to_ask(actor, agent_id)
     used = template_for(template, request_type)
-    question = Question(
+    asked = Question(
         title=title,
         description=description,
         request_type=request_type,
@@ -160,7 +157,7 @@ def create_request(
         context=dict(context or {}),
         policy=policy,
     )
-    question = filled(question, used)
+    question = filled(asked, used)
     _refuse_role_of_machines(question.role)
     declared = _judged(question.policy)
     action = proposals.checked(actor, proposal or {})
@@ -170,17 +167,14 @@ def create_request(
     request.form = form_of(request.request_type, question.required_fields or {}, form)
     refuse_without_ring(request)
     request.question_digest = question_digest(request, declared)
-    batch = Batch()
-    same = open_already(request)
-    if same is not None:
-        record([Line(actions.REQUEST_REPEATED, same.audit_subject(), actor, at)], into=batch)
-        same.is_duplicate, request = True, same
-    else:
-        refuse_over_limit(actor, at)
-        record(ask(batch, request, actor=actor, at=at, declared=declared), into=batch)
-    _write(batch)
-    wake.after_commit()
-    return request
+    return _ask_once(request, declared, actor=actor, at=at)
+
+
+def _refuse_to_ask(actor: User, agent_id: str) -> None:
+    if agent_id and agent_id != actor.get_username():
+        raise Forbidden(f"You may not ask on behalf of {agent_id!r}: leave agent_id out, or send your own name.")
+    if actor.is_human and not (actor.roles or actor.has_perm("runs.start")):
+        raise Forbidden("Asking is for agents, programs, and people who work in a role or may start runs.")
 
 
 def _request_of(
@@ -203,6 +197,23 @@ def _request_of(
         updated_at=at,
         next_check_at=at + LOOK_AGAIN,
     )
+
+
+def _ask_once(
+    request: ActionRequest, declared: Mapping[str, Any] | None, *, actor: User, at: datetime
+) -> ActionRequest:
+    """The request, asked; or the open one that asks the same, told to be that by `is_duplicate`."""
+    batch = Batch()
+    same = open_already(request)
+    if same is not None:
+        record([Line(actions.REQUEST_REPEATED, same.audit_subject(), actor, at)], into=batch)
+        same.is_duplicate, request = True, same
+    else:
+        refuse_over_limit(actor, at)
+        record(ask(batch, request, actor=actor, at=at, declared=declared), into=batch)
+    _write(batch)
+    wake.after_commit()
+    return request
 
 
 def _write(batch: Batch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.urls import re_path, reverse
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import INPUT_CLASSES, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import User
 from approvals import assigning, claims, deadlines, delegating
@@ -25,7 +25,9 @@ REQUEST = r"(?P<request_id>har_[0-9a-f]{12})"
 
 def moment_widget() -> forms.SplitDateTimeWidget:
     """The browser's own, which needs no script."""
-    day, hour = {"type": "date", "aria-label": "Day"}, {"type": "time", "aria-label": "Time of day"}
+    looks = " ".join(INPUT_CLASSES)
+    day = {"type": "date", "aria-label": "Day", "class": looks}
+    hour = {"type": "time", "aria-label": "Time of day", "class": looks}
     return forms.SplitDateTimeWidget(date_attrs=day, time_attrs=hour)
 
 

@@ -17,10 +17,11 @@ from approvals.models import Policy, PolicyVersion
 from approvals.policy_document import PolicyInvalid
 from audit import actions
 from audit.canonical import digest
-from audit.services import Line, act, record, transitioned
+from audit.services import Line, act, record
 from config import clock
-from config.errors import Forbidden, Invalid, NotFound, Problem, Refused, WrongState
+from config.errors import Forbidden, Invalid, Problem, Refused
 from playbooks.models import VersionState
+from playbooks.version_acts import locked, publish, retire, version_of
 
 MANAGE = "approvals.manage_policies"
 
@@ -65,7 +66,7 @@ def create_policy(*, actor: User, slug: str, title: str, document: str) -> Polic
 def add_version(*, actor: User, slug: str, document: str) -> PolicyVersion:
     """Add a draft. A document equal to the newest makes no new version. Raises Forbidden, NotFound, PolicyInvalid."""
     _require(actor)
-    written, of = _judged(document), _locked(slug)
+    written, of = _judged(document), locked(Policy, slug)
     newest = of.versions.select_related("policy").order_by("-number").first()
     if newest is not None and newest.digest == digest(written) and newest.state != VersionState.RETIRED:
         return newest
@@ -76,7 +77,7 @@ def add_version(*, actor: User, slug: str, document: str) -> PolicyVersion:
 def edit_version(*, actor: User, slug: str, number: int, document: str) -> PolicyVersion:
     """Replace the document of a draft. Raises PolicyNeverChanges, Forbidden, NotFound, PolicyInvalid."""
     _require(actor)
-    written, version = _judged(document), _version(_locked(slug), number)
+    written, version = _judged(document), version_of(locked(Policy, slug), number)
     if version.state != VersionState.DRAFT:
         raise PolicyNeverChanges(subject=version)
     version.document, version.digest = written, digest(written)
@@ -92,13 +93,10 @@ def publish_version(*, actor: User, slug: str, number: int) -> PolicyVersion:
     Raises Forbidden, NotFound, PolicyInvalid, and WrongState for a retired version.
     """
     _require(actor)
-    version = _version(_locked(slug), number)
-    if version.state == VersionState.PUBLISHED:
-        return version
-    _refuse_unusable(version.document)
-    line = transitioned(version.publish, {"by": actor}, actor=actor, at=clock.now())
-    version.save(update_fields=["state", "published_by", "published_at"])
-    record([line])
+    version: PolicyVersion = version_of(locked(Policy, slug), number)
+    if version.state != VersionState.PUBLISHED:
+        _refuse_unusable(version.document)
+    publish(version, actor=actor)
     return version
 
 
@@ -106,14 +104,8 @@ def publish_version(*, actor: User, slug: str, number: int) -> PolicyVersion:
 def retire_version(*, actor: User, slug: str, number: int, reason: str = "") -> PolicyVersion:
     """Later requests use the newest version that is still published. Raises Forbidden, NotFound, WrongState."""
     _require(actor)
-    version = _version(_locked(slug), number)
-    if version.state == VersionState.RETIRED:
-        return version
-    if version.state == VersionState.DRAFT:
-        raise WrongState("A draft cannot be retired: no request uses it.", subject=version)
-    line = transitioned(version.retire, actor=actor, at=clock.now(), note=reason)
-    version.save(update_fields=["state", "retired_at"])
-    record([line])
+    version: PolicyVersion = version_of(locked(Policy, slug), number)
+    retire(version, actor=actor, reason=reason, unused="no request uses it")
     return version
 
 
@@ -133,21 +125,6 @@ def _refuse_unusable(written: Mapping[str, Any]) -> None:
     if "use" in written:
         problem = Problem("use", "a policy object starts from no other", "Write its stages here.")
         raise PolicyInvalid("A policy object names no other.", errors=[problem])
-
-
-def _locked(slug: str) -> Policy:
-    """Locked, so that two drafts never get the same number."""
-    found = Policy.objects.select_for_update().filter(slug=slug).first()
-    if found is None:
-        raise NotFound(f"There is no policy {slug!r}.")
-    return found
-
-
-def _version(of: Policy, number: int) -> PolicyVersion:
-    version = PolicyVersion.objects.select_related("policy").filter(policy=of, number=number).first()
-    if version is None:
-        raise NotFound(f"The policy {of.slug!r} has no version {number}.")
-    return version
 
 
 def _new_draft(of: Policy, written: Mapping[str, Any], *, number: int, actor: User) -> PolicyVersion:

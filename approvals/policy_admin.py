@@ -102,7 +102,6 @@ class PolicyAdmin(VersionedPages):
 @admin.register(PolicyVersion)
 class PolicyVersionAdmin(VersionPages):
     kind = POLICIES
-    of = "policy"
     template = "approvals/policy_version.html"
     publish_template = "approvals/publish_policy.html"
     list_filter = ("state", ("policy", admin.RelatedOnlyFieldListFilter))

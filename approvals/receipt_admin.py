@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -12,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals import constraints, proof
+from approvals.choices import label_of
 from approvals.inlines import ReadOnlyInline, block
 from approvals.models import ActionRequest, Receipt, SigningKey, Spending
 from approvals.notify import link_to
@@ -44,7 +46,7 @@ class SpendingInline(ReadOnlyInline):
 
 @admin.register(Receipt)
 class ReceiptAdmin(EvidenceAdmin):
-    list_display = ("id", "about", "state", "executor", "approved_by", "used", "minted_at")
+    list_display = ("id", "about", "state", "executor", "approved_by", "used", "made_at")
     list_filter = ("state", "executor")
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("id", "request__id", "nonce")
@@ -55,8 +57,8 @@ class ReceiptAdmin(EvidenceAdmin):
     fieldsets = (
         ("What it permits", {"fields": ("id", "about", "executor", "approved", "digest", "conditions")}),
         ("Three records", {"fields": ("proposed_digest", "digest_approved", "digest_effective")}),
-        ("Who approved", {"fields": ("approved_by", "outcome", "revision", "content_digest")}),
-        ("When", {"fields": ("state", "used", "minted_at", "not_before", "not_after", "closed_at")}),
+        ("Who approved", {"fields": ("approved_by", "chosen", "revision", "content_digest")}),
+        ("When", {"fields": ("state", "used", "made_at", "usable_from", "usable_until", "closed_at")}),
         ("Proof", {"fields": ("genuine", "statement", "signature", "key_id", "nonce")}),
     )
 
@@ -88,6 +90,22 @@ class ReceiptAdmin(EvidenceAdmin):
     @admin.display(description="used")
     def used(self, receipt: Receipt) -> str:
         return f"{receipt.uses} of {receipt.uses_allowed}"
+
+    @admin.display(description="made at")
+    def made_at(self, receipt: Receipt) -> datetime:
+        return receipt.minted_at
+
+    @admin.display(description="usable from")
+    def usable_from(self, receipt: Receipt) -> datetime:
+        return receipt.not_before
+
+    @admin.display(description="usable until", empty_value="no end")
+    def usable_until(self, receipt: Receipt) -> datetime | None:
+        return receipt.not_after
+
+    @admin.display(description="chosen")
+    def chosen(self, receipt: Receipt) -> str:
+        return label_of(receipt.request, receipt.outcome)
 
     @admin.display(description="approved action")
     def approved(self, receipt: Receipt) -> SafeString:

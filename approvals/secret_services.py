@@ -8,7 +8,7 @@ lost on its way is asked for again, of the person.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -75,10 +75,21 @@ def unwrap(*, request_id: str, actor: User, task_id: int | None = None, token: s
         _refuse_unless_asker(request, actor)
     else:
         _refuse_unless_handed(request, actor, at, task_id=task_id, token=token)
-    rows = _held(request, at)
-    values = {row.field: _opened(row) for row in rows}
-    record([_ended(row, row.unwrap, actor=actor, at=at) for row in rows])
+    values, lines = hand_out(request, actor=actor, at=at)
+    record(lines)
     return values
+
+
+def hand_out(
+    request: ActionRequest, *, actor: User, at: datetime, fields: Collection[str] | None = None
+) -> tuple[dict[str, Any], list[Line]]:
+    """(the values of these fields, or of all that are held; lines): they are destroyed; the caller records the lines.
+
+    Raises WrongState, SecretGone if one of them is, SecretDamaged, Unavailable.
+    """
+    rows = _held(request, at, fields)
+    values = {row.field: _opened(row) for row in rows}
+    return values, [_ended(row, row.unwrap, actor=actor, at=at) for row in rows]
 
 
 def _refuse_unless_asker(request: ActionRequest, actor: User) -> None:
@@ -106,21 +117,23 @@ def _refuse_unless_handed(
         )
 
 
-def _held(request: ActionRequest, at: datetime) -> list[Secret]:
-    """Those that may be handed out now. Raises WrongState, SecretGone."""
+def _held(request: ActionRequest, at: datetime, fields: Collection[str] | None = None) -> list[Secret]:
+    """Those that may be handed out now, or those of these fields. Raises WrongState, SecretGone."""
     if request.is_open:
         raise WrongState("Nobody has answered this request yet.", subject=request)
     if Receipt.objects.filter(request=request.pk, state=ReceiptState.HELD).exists():
         raise WrongState(
             "The answer is held back, and can still be undone. Come again when it takes effect.", subject=request
         )
-    rows = list(Secret.objects.select_for_update(of=("self",)).filter(request=request.pk).order_by("id"))
+    kept = Secret.objects.select_for_update(of=("self",)).filter(request=request.pk).order_by("id")
+    rows = [row for row in kept if fields is None or row.field in fields]
     if not rows:
         raise WrongState("There is no secret in what was answered.", subject=request)
     for row in rows:
         row.request = request
     held = [row for row in rows if row.is_held and at < row.expires_at]
-    if request.state != RequestState.FULFILLED or not held:
+    missing = not held if fields is None else {row.field for row in held} != set(fields)
+    if request.state != RequestState.FULFILLED or missing:
         raise SecretGone(_why_gone(rows), subject=request)
     return held
 

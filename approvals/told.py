@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from approvals.models import ActionRequest, ChannelPost, ExternalNotice, Notification
+from approvals.models.messages import ASKED, CLOSED, DECIDED, GLASS_BROKEN
 from audit.shown import made_visible
 from config.mail import DueRow, MailState
 
@@ -19,6 +20,25 @@ STATES = {
     MailState.NOT_NEEDED: "not needed any more",
 }
 
+
+PURPOSES = {
+    ASKED: "asked to decide",
+    "reminder": "reminded",
+    "escalated": "asked since it was escalated",
+    "assigned": "assigned to it",
+    "taken_over": "told that another has taken it over",
+    "delegated": "asked in another's place",
+    "revised": "told that it has changed",
+    "info_requested": "asked a question",
+    "answered": "told the answer to the question",
+    "changes_requested": "told what would have to change",
+    "commented": "told of a comment",
+    "unsatisfiable": "told that nobody can decide it",
+    "to_review": "asked to review",
+    GLASS_BROKEN: "told of a decision in an emergency",
+    DECIDED: "told of the decision",
+    CLOSED: "told that it has ended",
+}
 
 Message = Notification | ExternalNotice | ChannelPost
 
@@ -55,7 +75,7 @@ def _told(row: Message) -> Told:
 
 
 def purpose_shown(row: DueRow) -> str:
-    return row.purpose.replace("_", " ")
+    return PURPOSES.get(row.purpose, row.purpose.replace("_", " "))
 
 
 def state_shown(row: DueRow) -> str:

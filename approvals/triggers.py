@@ -30,7 +30,7 @@ from approvals.models import (
     Vote,
 )
 from audit.guards import append_only, arrows, frozen, no_delete, refuse, sql_words, starts_in
-from playbooks.models import VersionState
+from playbooks.triggers import frozen_once_published
 
 OPEN = sql_words(OPEN_REQUESTS)
 CLOSED = f'OLD."state" NOT IN ({OPEN})'
@@ -58,7 +58,6 @@ ANSWER = (
     "constraints", "claimed_decider",
 )  # fmt: skip
 COUNTED = ("role", "priority", "first_viewed_at", "first_claimed_at", "due_at")  # by the statistics, once
-SETTLED = f"OLD.\"state\" <> '{VersionState.DRAFT}'"
 TERMS = (
     "title", "reason", "role", "request_type", "agent", "playbook", "step", "max_severity", "when", "max_uses",
     "valid_from", "valid_until", "proposed_by", "proposed_at",
@@ -99,10 +98,7 @@ TRIGGERS = [
     frozen(Delegation, "revoked_at", "revoked_by", when='OLD."revoked_at" IS NOT NULL', rule="revoked"),
     *no_delete(Policy),
     *no_delete(PolicyVersion),
-    arrows(PolicyVersion),
-    starts_in(PolicyVersion, VersionState.DRAFT),
-    frozen(PolicyVersion, "policy", "number", "created_by", "created_at", rule="identity"),
-    frozen(PolicyVersion, "document", "digest", when=SETTLED, rule="published"),
+    *frozen_once_published(PolicyVersion, "document"),
     *no_delete(StandingRule),
     arrows(StandingRule),
     starts_in(StandingRule, RuleState.PROPOSED),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -29,7 +30,7 @@ from approvals.choices import Choice, choices_of, label_of, must_confirm, word_t
 from approvals.claiming import claim_request, release_request, renew_claim
 from approvals.condition_fields import conditions_in
 from approvals.evidence import CallShown, answer_of, call_shown, evidence_for, revisions_of
-from approvals.models import DECIDABLE_REQUESTS, OPEN_REQUESTS, ActionRequest, Draft, Vote
+from approvals.models import DECIDABLE_REQUESTS, OPEN_REQUESTS, ActionRequest, Draft
 from approvals.notify import link_to
 from approvals.receipt_views import parts_of
 from approvals.request_pages import more_for
@@ -220,12 +221,23 @@ def _refused(
     return _page(request, asked, form=form, answer=answer, refusal=refusal, status=refusal.status)
 
 
-def _votes(asked: ActionRequest) -> list[Vote]:
+@dataclass(frozen=True, slots=True)
+class VoteShown:
+    by: str
+    label: str  # of the outcome
+    at: datetime
+    reason: str
+
+
+def _votes(asked: ActionRequest) -> list[VoteShown]:
     """Votes so far on what is asked now, where one is not enough; none while they are blind."""
     rules = rules_of(asked)
     if rules.is_simple or (rules.blind and asked.state in OPEN_REQUESTS):
         return []
-    return votes_counted(asked, "voter")
+    return [
+        VoteShown(vote.voter.get_username(), label_of(asked, vote.outcome), vote.voted_at, vote.reason)
+        for vote in votes_counted(asked, "voter")
+    ]
 
 
 def actor_of(request: HttpRequest) -> User:

@@ -345,6 +345,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "config.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"

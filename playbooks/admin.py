@@ -64,7 +64,6 @@ def _count_of_open_runs() -> Subquery:
 
 @admin.register(Version)
 class VersionAdmin(VersionList):
-    of = "playbook"
     list_filter = ("state", ("playbook", admin.RelatedOnlyFieldListFilter))
     search_fields = ("playbook__slug", "digest")
     search_help_text = "Id of the playbook, or a digest"

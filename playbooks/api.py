@@ -30,6 +30,7 @@ from playbooks.parse import (
     parse_data,
     to_document,
 )
+from playbooks.version_acts import locked
 
 
 class Text(str):
@@ -227,7 +228,7 @@ class VersionCall(Call):
     """A call on one version, which may be held against its ETag."""
 
     def etag_now(self, **named: Any) -> str | None:
-        owner = services.locked_playbook(_playbook(named["slug"]).slug)
+        owner = locked(Playbook, _playbook(named["slug"]).slug)
         version = owner.versions.filter(number=named["number"]).first()
         return version.etag if version else None
 

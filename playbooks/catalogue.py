@@ -15,7 +15,7 @@ Connectors (`playbooks/connectors.py`) are actions as well, by way of a source.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -36,7 +36,8 @@ class ActionCall:
     step: str
     attempt: int
     effect_key: str  # the same for every attempt at this effect
-    input: Mapping[str, Any] | None = None  # what the step maps; None if it maps nothing
+    input: Mapping[str, Any] | None = field(default=None, repr=False)  # what the step maps; None if it maps nothing
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # texts in `input` that nothing may repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Action:
     title: str
     run: Callable[[ActionCall], Mapping[str, Any] | None]
     query: Callable[[ActionCall], Mapping[str, Any] | None] | None = None
+    ready: Callable[[], None] | None = None  # raises what would keep a call from being made at all
 
 
 @dataclass(frozen=True, slots=True)

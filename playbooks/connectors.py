@@ -7,6 +7,8 @@
 - `Idempotency-Key` is the effect key: the service does its work once under it.
 - The JSON object that comes back is the step's output. 4xx is a fault for good, but for those that ask to try
   again; no answer and 5xx are faults that may pass; the connector's verdict statuses are the service's own "no".
+- A secret that a person gave, and that the step's `input` names, stands in `input` and nowhere else; it is handed out
+  once, so an attempt after that is not made.
 - A secret goes from where its reference points into the request, and nowhere else: what a service repeats of it is
   blotted out of output and faults.
 """
@@ -65,7 +67,7 @@ def find(name: str) -> Action | None:
     if connector is None:
         return None
     asks = partial(query, connector) if connector.query_url else None
-    return Action(connector.name, connector.shown_name, partial(call, connector), asks)
+    return Action(connector.name, connector.shown_name, partial(call, connector), asks, partial(ready, connector))
 
 
 def names() -> Iterable[str]:
@@ -74,6 +76,14 @@ def names() -> Iterable[str]:
 
 
 SOURCE = Source(find, names)
+
+
+def ready(connector: Connector) -> None:
+    """Raises ConnectorDisabled, NotAllowed, SecretUnavailable."""
+    if not connector.is_enabled:
+        raise ConnectorDisabled(f"The connector {connector.name} is disabled. Enable it, or wait until somebody does.")
+    for reference in (connector.secret_ref, connector.signing_ref):
+        _secret(reference)
 
 
 # The call -------------------------------------------------------------------------------------------------
@@ -87,8 +97,7 @@ def call(
     trust: ssl.SSLContext | None = None,
 ) -> Mapping[str, Any]:
     """Ask the service, and give the step's output; or raise the fault or the verdict that its answer means."""
-    if not connector.is_enabled:
-        raise ConnectorDisabled(f"The connector {connector.name} is disabled. Enable it, or wait until somebody does.")
+    ready(connector)
     body = canonical(_envelope(connector, given))
     secret, signing = _secret(connector.secret_ref), _secret(connector.signing_ref)
     headers = {**_headers(given), **connector.headers}
@@ -96,7 +105,7 @@ def call(
     clocks = Timeouts(connector.connect_seconds, connector.read_seconds, _total_seconds(connector))
     outgoing = Outgoing(connector.method, connector.url, headers, body, clocks)
     answer = outbound.send(outgoing, hosts=settings.CONNECTOR_HOSTS, resolve=resolve, trust=trust)
-    return _output(connector, answer, secrets=[each for each in (secret, signing) if each])
+    return _output(connector, answer, secrets=[*(each for each in (secret, signing) if each), *given.secrets])
 
 
 def query(

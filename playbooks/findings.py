@@ -37,6 +37,7 @@ LEVELS: Mapping[str, Level] = {
     "nobody_left": "warning",
     "silence_approves_nothing": "warning",
     "no_key_ring": "warning",
+    "secret_used_twice": "warning",
     "not_undone": "warning",
 }
 """Every code there is. Where people, roles or other playbooks are missing, that is a warning: they may come later."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who does a step and who decides it: roles without members, policies that cannot be kept, secrets without a ring."""
+"""Who does a step and who decides it: roles without members, policies that cannot be kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from playbooks.definition import Definition, Step, StepKind
 from playbooks.findings import Facts, Found, counted
 from playbooks.places import did_you_mean, shown
 from playbooks.policies import Needed, why_silence_approves_nothing
-from playbooks.secret_parts import holds_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,6 @@ class People:
     def of_policy(self, step: Step) -> Iterator[Found]:
         yield from self._of_decider(step)
         yield from self._of_silence(step)
-        yield from self._of_secrets(step)
 
     def of_roles(self, step: Step) -> Iterator[Found]:
         members = self.facts.members
@@ -76,12 +74,6 @@ class People:
             message = f"Silence approves nothing at {shown(step.id)}: {why}. Unanswered, it would expire."
             remedy = "Write `on_timeout: expire`, `reject` or `reroute`: then it happens as it is written."
             yield Found("silence_approves_nothing", ("policy", *at), message, remedy)
-
-    def _of_secrets(self, step: Step) -> Iterator[Found]:
-        if self.facts.takes_secrets is False and holds_secret(step.form):
-            message = f"The step {shown(step.id)} asks for a secret, and there is no key ring to keep it under."
-            remedy = "The operator sets SECRETS_KEYS. Until then the step cannot be answered."
-            yield Found("no_key_ring", ("form",), message, remedy)
 
     def _needed(self, step: Step) -> Sequence[Needed]:
         """Who must approve more than once, or is of another role than the step's."""

@@ -37,6 +37,7 @@ from playbooks.findings import NO_FACTS, Found, counted
 from playbooks.findings import Facts as Facts
 from playbooks.findings import Finding as Finding
 from playbooks.lint_people import People
+from playbooks.lint_secrets import of_secrets
 from playbooks.places import Path, did_you_mean, listed, path_text, shown
 from playbooks.step_order import Scene, Spot, spots
 
@@ -135,6 +136,7 @@ class _Linter:
         yield from self._of_others(spot.step)
         yield from self._of_rules(spot)
         yield from self.people.of_roles(spot.step)
+        yield from of_secrets(spot, self.definition, self.facts)
         yield from self._not_undone(spot)
 
     def _of_fields(self, step: Step) -> Iterator[Found]:

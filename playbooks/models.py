@@ -13,14 +13,15 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import F, Q
-from django_fsm import FSMModelMixin, transition
+from django_fsm import transition
 from simple_history.models import HistoricalRecords
 
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
-from config.state import StateField
 from playbooks.definition import Definition
+from playbooks.versioning import AnyVersion, version_constraints
+from playbooks.versioning import VersionState as VersionState
 
 
 class Playbook(models.Model):
@@ -46,48 +47,20 @@ class Playbook(models.Model):
         return Subject(type="playbook", id=self.slug)
 
 
-class VersionState(models.TextChoices):
-    DRAFT = "draft"  # may be edited; cannot start
-    PUBLISHED = "published"  # frozen; may start
-    RETIRED = "retired"  # its runs finish; no new ones start
+class Version(AnyVersion, GuardedModel):
+    """A recipe as it stands: no run starts on a draft; those under way on a version finish on it."""
 
-
-class Version(FSMModelMixin, GuardedModel):
     playbook = models.ForeignKey(Playbook, models.PROTECT, related_name="versions")
-    number = models.PositiveIntegerField()
-    state = StateField(choices=VersionState, default=VersionState.DRAFT)
-    document = models.JSONField()  # as its author sent it, parsed
-    digest = models.CharField(max_length=64)  # SHA-256 of the normal form (playbooks/parse.py)
+    document = models.JSONField()  # as its author sent it, parsed; its normal form is that of playbooks/parse.py
     roles = models.ManyToManyField(
         Group, related_name="+", blank=True, editable=False
     )  # of its steps, set on publishing
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    created_at = models.DateTimeField()
-    published_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
-    published_at = models.DateTimeField(null=True, blank=True)
-    retired_at = models.DateTimeField(null=True, blank=True)
     history = HistoricalRecords()
+    of = "playbook"
 
-    class Meta:
+    class Meta(AnyVersion.Meta):
         ordering = ["playbook", "-number"]
-        default_permissions = ("view",)
-        constraints = [
-            models.UniqueConstraint(fields=["playbook", "number"], name="version_number_once"),
-            models.CheckConstraint(condition=Q(state__in=VersionState.values), name="version_state_known"),
-            models.CheckConstraint(
-                condition=Q(state=VersionState.DRAFT, published_at__isnull=True)
-                | (~Q(state=VersionState.DRAFT) & Q(published_at__isnull=False, published_by__isnull=False)),
-                name="version_published_iff_not_draft",
-            ),
-            models.CheckConstraint(
-                condition=Q(state=VersionState.RETIRED, retired_at__isnull=False)
-                | (~Q(state=VersionState.RETIRED) & Q(retired_at__isnull=True)),
-                name="version_retired_iff_retired_at",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.playbook.slug} v{self.number}"
+        constraints = version_constraints("playbook", "version", published_by__isnull=False)
 
     @property
     def etag(self) -> str:
@@ -102,11 +75,11 @@ class Version(FSMModelMixin, GuardedModel):
         facts = {"playbook": str(self.playbook_id), "version": self.number, "sha256": self.digest}
         return Subject(type="version", id=str(self.pk or ""), facts=facts)
 
-    @transition(state, VersionState.DRAFT, VersionState.PUBLISHED, custom={"action": actions.VERSION_PUBLISHED})
+    @transition("state", VersionState.DRAFT, VersionState.PUBLISHED, custom={"action": actions.VERSION_PUBLISHED})
     def publish(self, *, by: Any, at: Any) -> None:
         self.published_by, self.published_at = by, at
 
-    @transition(state, VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.VERSION_RETIRED})
+    @transition("state", VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.VERSION_RETIRED})
     def retire(self, *, at: Any) -> None:
         self.retired_at = at
 
@@ -141,53 +114,30 @@ class RuleSet(models.Model):
         return Subject(type="ruleset", id=self.slug)
 
 
-class RuleSetVersion(FSMModelMixin, models.Model):
+class RuleSetVersion(AnyVersion):
     """What a rule set says, frozen once it is published."""
 
     rule_set = models.ForeignKey(RuleSet, models.PROTECT, related_name="versions")
-    number = models.PositiveIntegerField()
-    state = StateField(choices=VersionState, default=VersionState.DRAFT)
     rules = models.JSONField()  # the normal form of playbooks/rules.py
-    digest = models.CharField(max_length=64)  # SHA-256 of it
-    created_by = models.ForeignKey(
+    created_by = models.ForeignKey(  # type: ignore[assignment]  # nobody: it came with the product
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
-    )  # nobody: it came with the product
-    created_at = models.DateTimeField()
-    published_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
-    published_at = models.DateTimeField(null=True, blank=True)
-    retired_at = models.DateTimeField(null=True, blank=True)
+    )
     history = HistoricalRecords()
+    of = "rule_set"
 
-    class Meta:
+    class Meta(AnyVersion.Meta):
         ordering = ["rule_set", "-number"]
-        default_permissions = ("view",)
-        constraints = [
-            models.UniqueConstraint(fields=["rule_set", "number"], name="ruleset_version_number_once"),
-            models.CheckConstraint(condition=Q(state__in=VersionState.values), name="ruleset_version_state_known"),
-            models.CheckConstraint(
-                condition=Q(state=VersionState.DRAFT, published_at__isnull=True)
-                | (~Q(state=VersionState.DRAFT) & Q(published_at__isnull=False)),
-                name="ruleset_version_published_iff_not_draft",
-            ),
-            models.CheckConstraint(
-                condition=Q(state=VersionState.RETIRED, retired_at__isnull=False)
-                | (~Q(state=VersionState.RETIRED) & Q(retired_at__isnull=True)),
-                name="ruleset_version_retired_iff_retired_at",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.rule_set.slug} v{self.number}"
+        constraints = version_constraints("rule_set", "ruleset_version")
 
     def audit_subject(self) -> Subject:
         facts = {"rule_set": self.rule_set.slug, "version": self.number, "sha256": self.digest}
         return Subject(type="rules", id=str(self.pk or ""), facts=facts)
 
-    @transition(state, VersionState.DRAFT, VersionState.PUBLISHED, custom={"action": actions.RULES_PUBLISHED})
+    @transition("state", VersionState.DRAFT, VersionState.PUBLISHED, custom={"action": actions.RULES_PUBLISHED})
     def publish(self, *, by: Any, at: Any) -> None:
         self.published_by, self.published_at = by, at
 
-    @transition(state, VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.RULES_RETIRED})
+    @transition("state", VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.RULES_RETIRED})
     def retire(self, *, at: Any) -> None:
         self.retired_at = at
 

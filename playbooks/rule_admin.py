@@ -128,7 +128,6 @@ class RuleSetAdmin(VersionedPages):
 @admin.register(RuleSetVersion)
 class RuleSetVersionAdmin(VersionPages):
     kind = RULES
-    of = "rule_set"
     template = "playbooks/rules.html"
     publish_template = "playbooks/publish_rules.html"
     list_filter = ("state", ("rule_set", admin.RelatedOnlyFieldListFilter))

@@ -15,13 +15,14 @@ from django.db.models import Prefetch, Q, QuerySet
 
 from accounts.models import User
 from audit import actions
-from audit.services import Line, act, record, transitioned
+from audit.services import Line, act, record
 from config import clock
-from config.errors import Forbidden, Invalid, NotFound, Problem, Refused, WrongState
+from config.errors import Forbidden, Invalid, Problem, Refused
 from playbooks import rules as written
 from playbooks.governance import Checked
 from playbooks.models import Concern, RuleSet, RuleSetVersion, VersionState
 from playbooks.rules import Rule
+from playbooks.version_acts import locked, publish, retire, version_of
 
 GOVERN = "playbooks.govern"
 
@@ -67,7 +68,7 @@ def create_rule_set(*, actor: User, slug: str, about: About, rules: Sequence[Rul
 def change_rule_set(*, actor: User, slug: str, about: About) -> RuleSet:
     """Give it another title or concern, or take it into the default layer or out of it. Raises Forbidden, NotFound."""
     _require(actor)
-    rule_set = locked_rule_set(slug)
+    rule_set = locked(RuleSet, slug)
     before = About(rule_set.title, rule_set.concern, rule_set.is_default)
     if before == about:
         return rule_set
@@ -81,7 +82,7 @@ def change_rule_set(*, actor: User, slug: str, about: About) -> RuleSet:
 def add_rules(*, actor: User, slug: str, rules: Sequence[Rule]) -> tuple[RuleSetVersion, bool]:
     """Add a draft: (version, made). Rules equal to the newest make no new version. Raises Forbidden, NotFound."""
     _require(actor)
-    rule_set = locked_rule_set(slug)
+    rule_set = locked(RuleSet, slug)
     newest = rule_set.versions.select_related("rule_set").order_by("-number").first()
     is_equal = newest is not None and newest.digest == written.digest(rules)
     if newest is not None and is_equal and newest.state != VersionState.RETIRED:
@@ -93,7 +94,7 @@ def add_rules(*, actor: User, slug: str, rules: Sequence[Rule]) -> tuple[RuleSet
 def edit_rules(*, actor: User, slug: str, number: int, rules: Sequence[Rule]) -> RuleSetVersion:
     """Replace the rules of a draft. Raises RulesNeverChange, Forbidden, NotFound."""
     _require(actor)
-    version = _version(locked_rule_set(slug), number)
+    version: RuleSetVersion = version_of(locked(RuleSet, slug), number)
     if version.state != VersionState.DRAFT:
         raise RulesNeverChange(subject=version)
     version.rules, version.digest = written.as_json(rules), written.digest(rules)
@@ -109,12 +110,8 @@ def publish_rules(*, actor: User, slug: str, number: int) -> RuleSetVersion:
     Raises Forbidden, NotFound, and WrongState for retired rules.
     """
     _require(actor)
-    version = _version(locked_rule_set(slug), number)
-    if version.state == VersionState.PUBLISHED:
-        return version
-    line = transitioned(version.publish, {"by": actor}, actor=actor, at=clock.now())
-    version.save(update_fields=["state", "published_by", "published_at"])
-    record([line])
+    version: RuleSetVersion = version_of(locked(RuleSet, slug), number)
+    publish(version, actor=actor)
     return version
 
 
@@ -125,14 +122,8 @@ def retire_rules(*, actor: User, slug: str, number: int, reason: str = "") -> Ru
     Raises Forbidden, NotFound, WrongState for a draft.
     """
     _require(actor)
-    version = _version(locked_rule_set(slug), number)
-    if version.state == VersionState.RETIRED:
-        return version
-    if version.state == VersionState.DRAFT:
-        raise WrongState("A draft cannot be retired: no check uses it.", subject=version)
-    line = transitioned(version.retire, actor=actor, at=clock.now(), note=reason)
-    version.save(update_fields=["state", "retired_at"])
-    record([line])
+    version: RuleSetVersion = version_of(locked(RuleSet, slug), number)
+    retire(version, actor=actor, reason=reason, unused="no check uses it")
     return version
 
 
@@ -179,14 +170,6 @@ def rule_sets() -> QuerySet[RuleSet]:
     return RuleSet.objects.prefetch_related(Prefetch("versions", versions))
 
 
-def locked_rule_set(slug: str) -> RuleSet:
-    """Locked, so that two drafts never get the same number."""
-    rule_set = RuleSet.objects.select_for_update().filter(slug=slug).first()
-    if rule_set is None:
-        raise NotFound(f"There is no rule set {slug!r}.")
-    return rule_set
-
-
 def _require(actor: User) -> None:
     if not actor.has_perm(GOVERN):
         raise Forbidden("Only administrators write, publish and retire rules.")
@@ -203,13 +186,6 @@ def _described(rule_set: RuleSet, about: About) -> RuleSet:
         raise Invalid("The rule set cannot be like this.", errors=problems)
     rule_set.title, rule_set.concern, rule_set.is_default = about.title.strip(), about.concern, about.is_default
     return rule_set
-
-
-def _version(rule_set: RuleSet, number: int) -> RuleSetVersion:
-    version = RuleSetVersion.objects.select_related("rule_set").filter(rule_set=rule_set, number=number).first()
-    if version is None:
-        raise NotFound(f"The rule set {rule_set.slug!r} has no version {number}.")
-    return version
 
 
 def _new_draft(rule_set: RuleSet, rules: Sequence[Rule], *, number: int, actor: Any) -> RuleSetVersion:

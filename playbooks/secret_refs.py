@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 MAX_REFERENCE = 300
 MAX_SECRET_BYTES = 8 * 1024
@@ -67,11 +69,23 @@ def _content(path: str) -> str:
 def masked(value: Any, secrets: Collection[str]) -> Any:
     """The JSON value with every secret in its texts and keys blotted out: a service may repeat what it was sent."""
     if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, MASK).replace(json.dumps(secret)[1:-1], MASK)
+        for written in sorted({each for secret in secrets for each in _spellings(secret)}, key=len, reverse=True):
+            value = value.replace(written, MASK)
         return value
     if isinstance(value, list):
         return [masked(item, secrets) for item in value]
     if isinstance(value, dict):
         return {masked(name, secrets): masked(item, secrets) for name, item in value.items()}
-    return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return MASK if is_number and json.dumps(value) in secrets else value
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """As a service may write it: as it is, in JSON of either kind, in HTML, in an address."""
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield escape(secret)
+    yield escape(secret, quote=False)
+    yield quote(secret, safe="")
+    yield quote_plus(secret)

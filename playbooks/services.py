@@ -12,12 +12,13 @@ from accounts.models import User
 from audit import actions
 from audit.services import Line, act, record, transitioned
 from config import clock
-from config.errors import Forbidden, Invalid, NotFound, Problem, Refused, WrongState
+from config.errors import Forbidden, Invalid, Problem, Refused
 from playbooks import facts
 from playbooks.definition import Definition, StepKind
 from playbooks.linter import Finding
 from playbooks.models import Playbook, Version, VersionState
 from playbooks.parse import Parsed, digest, parse_data, to_document
+from playbooks.version_acts import locked, retire, version_of
 
 OURS = "call."  # begins the ids of playbooks that the product makes (playbooks/one_call.py)
 WORDS_OF_THE_API = frozenset({"schema", "validate"})  # each stands where an id would, behind /acts/playbooks/
@@ -69,7 +70,7 @@ def add_version(*, actor: User, playbook: str, parsed: Parsed) -> tuple[Version,
     """
     _refuse_unless(actor, "playbooks.write")
     _refuse_ours(playbook)
-    owner = locked_playbook(playbook)
+    owner = locked(Playbook, playbook)
     _refuse_foreign(parsed, owner)
     newest = owner.versions.order_by("-number").first()
     if (
@@ -86,8 +87,8 @@ def clone_version(*, actor: User, playbook: str, number: int) -> Version:
     """Copy a version into the next draft: the way to change what is published. Raises NotFound, Forbidden."""
     _refuse_unless(actor, "playbooks.write")
     _refuse_ours(playbook)
-    owner = locked_playbook(playbook)
-    source = _version(owner, number)
+    owner = locked(Playbook, playbook)
+    source = version_of(owner, number)
     newest = owner.versions.order_by("-number").first()
     assert newest is not None
     parsed = parse_data(source.document, default_id=owner.slug)
@@ -98,8 +99,8 @@ def clone_version(*, actor: User, playbook: str, number: int) -> Version:
 def edit_draft(*, actor: User, playbook: str, number: int, parsed: Parsed) -> Version:
     """Replace a draft's document. Raises PublishedNeverChanges, NotFound, Forbidden."""
     _refuse_unless(actor, "playbooks.write")
-    owner = locked_playbook(playbook)
-    version = _version(owner, number)
+    owner = locked(Playbook, playbook)
+    version = version_of(owner, number)
     if version.state != VersionState.DRAFT:
         way = f'POST /acts/playbooks/{owner.slug}/versions with {{"clone": {number}}} makes the draft to edit.'
         raise PublishedNeverChanges(subject=version, errors=[Problem("version", "never changes any more", way)])
@@ -118,8 +119,8 @@ def publish_version(*, actor: User, playbook: str, number: int) -> Published:
     Raises DocumentInvalid with every place that cannot run, Forbidden, NotFound, WrongState.
     """
     _refuse_unless(actor, "playbooks.publish")
-    owner = locked_playbook(playbook)
-    version = _version(owner, number)
+    owner = locked(Playbook, playbook)
+    version = version_of(owner, number)
     if version.state == VersionState.PUBLISHED:
         return Published(version, ())
     definition = version.definition
@@ -142,14 +143,8 @@ def publish_version(*, actor: User, playbook: str, number: int) -> Published:
 def retire_version(*, actor: User, playbook: str, number: int, reason: str = "") -> Version:
     """No new runs on this version; those under way finish on it. Raises Forbidden, NotFound, WrongState."""
     _refuse_unless(actor, "playbooks.publish")
-    version = _version(locked_playbook(playbook), number)
-    if version.state == VersionState.RETIRED:
-        return version
-    if version.state == VersionState.DRAFT:
-        raise WrongState("A draft cannot be retired: nothing starts on it.", subject=version)
-    line = transitioned(version.retire, actor=actor, at=clock.now(), note=reason, data={"number": version.number})
-    version.save(update_fields=["state", "retired_at"])
-    record([line])
+    version: Version = version_of(locked(Playbook, playbook), number)
+    retire(version, actor=actor, reason=reason, unused="nothing starts on it", facts={"number": version.number})
     return version
 
 
@@ -170,21 +165,6 @@ def _refuse_foreign(parsed: Parsed, owner: Playbook) -> None:
             f"The document's id is {parsed.definition.id!r}, the playbook's is {owner.slug!r}.",
             errors=[Problem("id", "not the playbook's", f"Use {owner.slug!r}, or leave it out.")],
         )
-
-
-def locked_playbook(slug: str) -> Playbook:
-    """Locked, so that two drafts never get the same number."""
-    playbook = Playbook.objects.select_for_update().filter(slug=slug).first()
-    if playbook is None:
-        raise NotFound(f"There is no playbook {slug!r}.")
-    return playbook
-
-
-def _version(playbook: Playbook, number: int) -> Version:
-    version = Version.objects.select_related("playbook").filter(playbook=playbook, number=number).first()
-    if version is None:
-        raise NotFound(f"Playbook {playbook.slug!r} has no version {number}.")
-    return version
 
 
 def _new_draft(

@@ -5,29 +5,40 @@ A rule set and a connector keep their names.
 """
 
 from audit.guards import arrows, frozen, no_delete, no_replace, no_truncate, refuse, starts_in
-from playbooks.models import Connector, RuleSet, RuleSetVersion, Version, VersionState
+from audit.triggers import Trigger
+from playbooks.models import Connector, RuleSet, RuleSetVersion, Version
+from playbooks.versioning import AnyVersion, VersionState
 
 NOT_DRAFT = f"OLD.\"state\" <> '{VersionState.DRAFT}'"
+RETIRED = f"OLD.\"state\" = '{VersionState.RETIRED}'"
+
+
+def frozen_once_published(model: type[AnyVersion], says: str) -> list[Trigger]:
+    """Of versions that say what they say in the field `says`."""
+    return [
+        arrows(model),
+        starts_in(model, VersionState.DRAFT),
+        frozen(model, "id", model.of, "number", "created_by", "created_at", rule="identity"),
+        frozen(model, says, "digest", "published_by", "published_at", when=NOT_DRAFT, rule="published"),
+        frozen(model, "retired_at", when=RETIRED, rule="retired"),
+    ]
+
+
+def drafts_may_go(model: type[AnyVersion]) -> list[Trigger]:
+    return [
+        refuse(model, "no_delete", "DELETE", NOT_DRAFT, "a published version is never deleted"),
+        no_truncate(model),
+        no_replace(model),
+    ]
+
 
 TRIGGERS = [
-    arrows(Version),
-    starts_in(Version, VersionState.DRAFT),
-    frozen(Version, "id", "playbook", "number", "created_by", "created_at", rule="identity"),
-    frozen(Version, "document", "digest", "published_by", "published_at", when=NOT_DRAFT, rule="published"),
-    frozen(Version, "retired_at", when=f"OLD.\"state\" = '{VersionState.RETIRED}'", rule="retired"),
-    refuse(Version, "no_delete", "DELETE", NOT_DRAFT, "a published version is never deleted"),
-    no_truncate(Version),
-    no_replace(Version),
+    *frozen_once_published(Version, "document"),
+    *drafts_may_go(Version),
     frozen(RuleSet, "id", "slug", "created_at", rule="identity"),
     *no_delete(RuleSet),
-    arrows(RuleSetVersion),
-    starts_in(RuleSetVersion, VersionState.DRAFT),
-    frozen(RuleSetVersion, "id", "rule_set", "number", "created_by", "created_at", rule="identity"),
-    frozen(RuleSetVersion, "rules", "digest", "published_by", "published_at", when=NOT_DRAFT, rule="published"),
-    frozen(RuleSetVersion, "retired_at", when=f"OLD.\"state\" = '{VersionState.RETIRED}'", rule="retired"),
-    refuse(RuleSetVersion, "no_delete", "DELETE", NOT_DRAFT, "a published version is never deleted"),
-    no_truncate(RuleSetVersion),
-    no_replace(RuleSetVersion),
+    *frozen_once_published(RuleSetVersion, "rules"),
+    *drafts_may_go(RuleSetVersion),
     frozen(Connector, "id", "name", "created_at", rule="identity"),
     *no_delete(Connector),
 ]

@@ -216,8 +216,6 @@ class VersionedPages(VersionedList):
 class VersionList(HistoryAdmin):
     """The list of the versions of all things of a kind."""
 
-    of: str  # the field that names the thing
-
     list_display = ("name", "shown_state", "short_digest", "created_by", "published_at", "retired_at")
     sortable_by = ()
 
@@ -225,10 +223,10 @@ class VersionList(HistoryAdmin):
         css = {"all": ("hms_act/pages.css", "audit/evidence.css")}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related(self.of, "created_by", "published_by")
+        return super().get_queryset(request).select_related(self.model.of, "created_by", "published_by")
 
     def name_of_rows(self) -> str:
-        thing: Any = self.opts.get_field(self.of).related_model
+        thing: Any = self.opts.get_field(self.model.of).related_model
         return str(thing._meta.verbose_name_plural)
 
     @admin.display(description="version")
@@ -255,17 +253,14 @@ class VersionPages(VersionList):
         own = self.pages_of_row(edit=self.edit, publish=self.publish, retire=self.retire)
         return [*own, *super().get_urls()]
 
-    def thing_of(self, version: Any) -> Any:
-        return getattr(version, self.of)
-
     def names(self, request: HttpRequest, version: Any) -> Mapping[str, Any]:
         """Who acts, and on which version, as the services are told."""
-        return {"actor": actor_of(request), "slug": self.thing_of(version).slug, "number": version.number}
+        return {"actor": actor_of(request), "slug": version.thing.slug, "number": version.number}
 
     def version_page(self, request: HttpRequest, template: str, version: Any, **context: Any) -> HttpResponse:
-        thing = self.thing_of(version)
         why_not = lacking(request, self.kind.permission)
-        shown = {"version": version, "thing": thing, "thing_opts": thing._meta, "why_not": why_not}
+        thing_opts = version.thing._meta
+        shown = {"version": version, "thing": version.thing, "thing_opts": thing_opts, "why_not": why_not}
         return admin_page(request, self, template, **{**self.kind.said(version), **shown, **context})
 
     def change_view(
@@ -305,7 +300,7 @@ class VersionPages(VersionList):
                 for caution in self.kind.cautions(version):
                     messages.warning(request, caution)
                 return HttpResponseRedirect(page_of(version))
-        published = self.thing_of(version).versions.filter(state=VersionState.PUBLISHED).exclude(pk=version.pk)
+        published = version.thing.versions.filter(state=VersionState.PUBLISHED).exclude(pk=version.pk)
         before = published.order_by("-number").first()
         return self.version_page(
             request,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the description of the API shows of the calls in `runs/api.py`: answers that no serializer makes, examples.
+"""What the description of the API shows of the calls on runs and tasks: answers that no serializer makes, examples.
 
 A test sends every example to the server and holds the answer against the description.
 """

@@ -23,7 +23,7 @@ from config.api import JSONRenderer, TextField
 from config.errors import Invalid, Problem
 from config.lists import LARGEST_ROW_NUMBER, LONGEST_PAGE
 from config.openapi import described
-from runs.api import WaitField
+from runs.api_shapes import WaitField
 from runs.prefer import wait_headers, wait_of
 
 FOLLOW_HEADER = "HMS-Act-Follow"  # asks the server around us to keep the stream open, from this number on

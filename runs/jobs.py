@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,8 @@ from config.crash import crash_point
 from config.errors import LeaseLost
 from config.prepared import Reading
 from playbooks import catalogue, one_call
-from playbooks.catalogue import ActionCall, Permanent, Verdict
+from playbooks.catalogue import Action, ActionCall, Permanent, Verdict
+from playbooks.secret_refs import masked
 from runs import cluster, due, performers
 from runs.governing import govern
 from runs.leases import Lease
@@ -82,22 +84,28 @@ def _call(lease: Lease, effect: Effect, actor: User) -> None:
     if effect.state == EffectState.CONFIRMED:
         _tell(complete_service_task, lease=lease, effect=effect, actor=actor, result=effect.result)
         return
+    secrets: list[str] = []  # that the call was given, and nothing that is kept may repeat
     try:
-        result = _result(lease, effect)
+        result = _result(lease, effect, actor, secrets)
     except Verdict as no:
-        _tell(complete_task, task_id=lease.task.pk, actor=actor, token=lease.token, outcome="FAIL", note=str(no))
+        note = masked(str(no), secrets)
+        _tell(complete_task, task_id=lease.task.pk, actor=actor, token=lease.token, outcome="FAIL", note=note)
     except TimeoutException:
         connection.close()  # the alarm may have cut a statement in two
         _report(lease, actor, "Timeout", "the action did not answer in time", retryable=True)
     except Exception as fault:  # whatever an action raises is its fault, and is reported as one
-        log.info("task %s: %s", lease.task.pk, fault, exc_info=True)
-        _report(lease, actor, type(fault).__name__, str(fault), retryable=not isinstance(fault, Permanent))
+        message = masked(str(fault), secrets)
+        log.info("task %s: %s", lease.task.pk, message, exc_info=not secrets)  # a traceback repeats what faults say
+        _report(lease, actor, type(fault).__name__, message, retryable=not isinstance(fault, Permanent))
     else:
         _tell(complete_service_task, lease=lease, effect=effect, actor=actor, result=result)
 
 
-def _result(lease: Lease, effect: Effect) -> Any:
-    """What the action gives; for a step that says so, what an earlier request under this key gave."""
+def _result(lease: Lease, effect: Effect, actor: User, secrets: list[str]) -> Any:
+    """What the action gives; for a step that says so, what an earlier request under this key gave.
+
+    `secrets` is filled with what the call is given of them, before it is made.
+    """
     task = lease.task
     step, call = task.definition, task.definition.call
     assert call is not None, "only a step with a call is performed by the worker"
@@ -122,9 +130,18 @@ def _result(lease: Lease, effect: Effect) -> Any:
         result = found.query(given)
         effect.found_by_query = result is not None
     if result is None:
-        result = found.run(given)
+        result = found.run(_with_secrets(given, found, lease, actor, secrets))
     crash_point("effect.after_call")
-    return _as_json(result, call.action)
+    return masked(_as_json(result, call.action), secrets)
+
+
+def _with_secrets(given: ActionCall, found: Action, lease: Lease, actor: User, secrets: list[str]) -> ActionCall:
+    """What cannot be called now is not handed any: they are handed out once."""
+    if lease.task.input and found.ready is not None:
+        found.ready()
+    opened, texts = performers.opened_for_call(lease.task, actor=actor, token=lease.token)
+    secrets.extend(texts)
+    return replace(given, input=opened, secrets=texts)
 
 
 def _as_json(result: Any, action: str) -> Any:

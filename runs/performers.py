@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from audit.services import Line
 from config.batch import Batch
 
 if TYPE_CHECKING:
+    from accounts.models import User
     from runs.inputs import Known
     from runs.leases import Lease
     from runs.models import Task
@@ -50,6 +51,7 @@ class Performer:
 
 _performers: dict[str, Performer] = {}
 _checks: list[Callable[[Task], None]] = []
+_openers: list[Callable[..., tuple[Any, tuple[str, ...]]]] = []
 
 
 def register(kind: str, performer: Performer) -> None:
@@ -65,6 +67,16 @@ def check_before_call(check: Callable[[Task], None]) -> None:
 def refuse_call_unless_allowed(task: Task) -> None:
     for check in _checks:
         check(task)
+
+
+def open_secrets_by(opener: Callable[..., tuple[Any, tuple[str, ...]]]) -> None:
+    """Let `opener(task, actor=…, token=…)` fill in the secrets that a call of our worker is to be made with."""
+    _openers[:] = [opener]
+
+
+def opened_for_call(task: Task, *, actor: User, token: str) -> tuple[Any, tuple[str, ...]]:
+    """(what the step's input maps, for this call alone; texts in it that must stand nowhere)."""
+    return _openers[0](task, actor=actor, token=token) if _openers else (task.input, ())
 
 
 def of(kind: str) -> Performer | None:

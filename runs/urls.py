@@ -2,7 +2,7 @@
 from django.urls import path, register_converter
 
 from config.converters import Number
-from runs import api, event_api
+from runs import api, event_api, task_api
 
 register_converter(Number, "number")
 
@@ -14,15 +14,15 @@ urlpatterns = [
     path("acts/runs/<number:run_id>/terminate", api.TerminateRun.as_view()),
     path("acts/runs/<number:run_id>/signals/<str:signal>", api.SendSignal.as_view()),
     path("acts/events", event_api.Events.as_view()),
-    path("acts/tasks", api.Tasks.as_view()),
-    path("acts/tasks/next", api.NextTask.as_view()),
-    path("acts/tasks/<number:task_id>", api.OneTask.as_view()),
-    path("acts/tasks/<number:task_id>/complete", api.CompleteTask.as_view()),
-    path("acts/tasks/<number:task_id>/fail", api.FailTask.as_view()),
-    path("acts/tasks/<number:task_id>/heartbeat", api.Heartbeat.as_view()),
-    path("acts/tasks/<number:task_id>/renew", api.Renew.as_view()),
-    path("acts/tasks/<number:task_id>/request-approval", api.RequestApproval.as_view()),
-    path("acts/tasks/<number:task_id>/resume", api.Resume.as_view()),
-    path("acts/tasks/<number:task_id>/release", api.ReleaseTask.as_view()),
-    path("acts/tasks/<number:task_id>/resolve", api.ResolveIncident.as_view()),
+    path("acts/tasks", task_api.Tasks.as_view()),
+    path("acts/tasks/next", task_api.NextTask.as_view()),
+    path("acts/tasks/<number:task_id>", task_api.OneTask.as_view()),
+    path("acts/tasks/<number:task_id>/complete", task_api.CompleteTask.as_view()),
+    path("acts/tasks/<number:task_id>/fail", task_api.FailTask.as_view()),
+    path("acts/tasks/<number:task_id>/heartbeat", task_api.Heartbeat.as_view()),
+    path("acts/tasks/<number:task_id>/renew", task_api.Renew.as_view()),
+    path("acts/tasks/<number:task_id>/request-approval", task_api.RequestApproval.as_view()),
+    path("acts/tasks/<number:task_id>/resume", task_api.Resume.as_view()),
+    path("acts/tasks/<number:task_id>/release", task_api.ReleaseTask.as_view()),
+    path("acts/tasks/<number:task_id>/resolve", task_api.ResolveIncident.as_view()),
 ]

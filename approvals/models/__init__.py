@@ -21,26 +21,22 @@ from approvals.models.receipts import (
     SigningKey,
     Spending,
 )
-from approvals.models.requests import (
+from approvals.models.request_words import (
     DECIDABLE_REQUESTS,
     DECIDED_REQUESTS,
     EMERGENCY,
     OPEN_REQUESTS,
-    ActionRequest,
-    Asked,
     Decided,
-    RequestQuerySet,
     RequestState,
     RequestType,
-    Revision,
     Severity,
-    Vote,
-    new_request_id,
 )
+from approvals.models.requests import ActionRequest, RequestQuerySet, new_request_id
 from approvals.models.secrets import Secret, SecretState
 from approvals.models.talk import Attachment, Comment, Draft
 from approvals.models.tallies import RequestTally
 from approvals.models.templates import AgentLimit, RequestTemplate
+from approvals.models.votes import Asked, Revision, Vote
 
 __all__ = [
     "DECIDABLE_REQUESTS",

@@ -65,6 +65,7 @@ class Notification(DueMail):
     READ_WITH = ("recipient", "request")
 
     class Meta:
+        verbose_name, verbose_name_plural = "message", "messages"
         default_permissions = ("view",)
         permissions = [("resend_notification", "May send messages again that were given up")]
         indexes = [
@@ -149,6 +150,7 @@ class Preference(models.Model):
     history = HistoricalRecords()
 
     class Meta:
+        verbose_name, verbose_name_plural = "how somebody is told", "how people are told"
         default_permissions = ("view",)
         constraints = [
             models.CheckConstraint(

@@ -85,6 +85,7 @@ class ExternalSystem(models.Model):
     history = HistoricalRecords()
 
     class Meta:
+        verbose_name, verbose_name_plural = "approval system", "approval systems"
         ordering = ["name"]
         default_permissions = ("view",)
         permissions = [("manage_external", "May connect approval systems, and say who is who there")]
@@ -142,6 +143,7 @@ class ExternalNotice(DueRow):
     READ_WITH = ("system", "request")
 
     class Meta:
+        verbose_name, verbose_name_plural = "message to a system", "messages to systems"
         default_permissions = ("view",)
         indexes = [models.Index(fields=["due_at"], condition=Q(state=MailState.DUE), name="external_notice_due")]
         constraints = [

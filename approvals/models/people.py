@@ -12,7 +12,9 @@ from django.db.models import CharField, Exists, ExpressionWrapper, F, OuterRef, 
 from simple_history.models import HistoricalRecords
 
 from approvals import calendars
-from approvals.models.requests import ActionRequest, Asked, RequestType, Severity
+from approvals.models.request_words import RequestType, Severity
+from approvals.models.requests import ActionRequest
+from approvals.models.votes import Asked
 from audit.services import Subject
 from config import clock
 from config.guard import GuardedModel

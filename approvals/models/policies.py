@@ -16,7 +16,7 @@ from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
 from config.state import StateField
-from playbooks.models import VersionState
+from playbooks.versioning import AnyVersion, VersionState, version_constraints
 
 
 class Policy(models.Model):
@@ -40,51 +40,27 @@ class Policy(models.Model):
         return Subject(type="policy", id=self.slug)
 
 
-class PolicyVersion(FSMModelMixin, models.Model):
+class PolicyVersion(AnyVersion):
     """What a policy says, frozen once it is published. Requests keep the version they were made under."""
 
     policy = models.ForeignKey(Policy, models.PROTECT, related_name="versions")
-    number = models.PositiveIntegerField()
-    state = StateField(choices=VersionState, default=VersionState.DRAFT)
     document = models.JSONField()  # as it was written
-    digest = models.CharField(max_length=64)  # SHA-256 of it, in canonical form
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    created_at = models.DateTimeField()
-    published_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
-    published_at = models.DateTimeField(null=True, blank=True)
-    retired_at = models.DateTimeField(null=True, blank=True)
     history = HistoricalRecords()
+    of = "policy"
 
-    class Meta:
+    class Meta(AnyVersion.Meta):
         ordering = ["policy", "-number"]
-        default_permissions = ("view",)
-        constraints = [
-            models.UniqueConstraint(fields=["policy", "number"], name="policy_version_number_once"),
-            models.CheckConstraint(condition=Q(state__in=VersionState.values), name="policy_version_state_known"),
-            models.CheckConstraint(
-                condition=Q(state=VersionState.DRAFT, published_at__isnull=True)
-                | (~Q(state=VersionState.DRAFT) & Q(published_at__isnull=False)),
-                name="policy_version_published_iff_not_draft",
-            ),
-            models.CheckConstraint(
-                condition=Q(state=VersionState.RETIRED, retired_at__isnull=False)
-                | (~Q(state=VersionState.RETIRED) & Q(retired_at__isnull=True)),
-                name="policy_version_retired_iff_retired_at",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.policy.slug} v{self.number}"
+        constraints = version_constraints("policy", "policy_version")
 
     def audit_subject(self) -> Subject:
         facts = {"policy": self.policy.slug, "version": self.number, "sha256": self.digest}
         return Subject(type="policy", id=self.policy.slug, facts=facts)
 
-    @transition(state, VersionState.DRAFT, VersionState.PUBLISHED, custom={"action": actions.POLICY_PUBLISHED})
+    @transition("state", VersionState.DRAFT, VersionState.PUBLISHED, custom={"action": actions.POLICY_PUBLISHED})
     def publish(self, *, by: Any, at: datetime) -> None:
         self.published_by, self.published_at = by, at
 
-    @transition(state, VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.POLICY_RETIRED})
+    @transition("state", VersionState.PUBLISHED, VersionState.RETIRED, custom={"action": actions.POLICY_RETIRED})
     def retire(self, *, at: datetime) -> None:
         self.retired_at = at
 

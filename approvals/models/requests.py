@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Action requests: a question to a person, and the votes on it."""
+"""Action requests: a question to a person."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from django.db.models import Exists, F, OuterRef, Q
 from django_fsm import FSMModelMixin, transition
 
 from approvals import times
+from approvals.models.request_words import (
+    DECIDABLE_REQUESTS,
+    DECIDED_REQUESTS,
+    EMERGENCY,
+    OPEN_REQUESTS,
+    Decided,
+    RequestState,
+    RequestType,
+    Severity,
+)
 from approvals.times import Timetable
 from audit import actions
 from audit.services import Subject
@@ -27,65 +37,13 @@ def new_request_id() -> str:
     return f"har_{secrets.token_hex(6)}"
 
 
-class RequestType(models.TextChoices):
-    """The seven of the field's contract, and approval of a playbook's step (a `custom` with options)."""
-
-    API_KEY = "api_key"
-    ACCOUNT_CREATION = "account_creation"
-    LEGAL_DOCUMENT = "legal_document"
-    PAYMENT_AUTHORIZATION = "payment_authorization"
-    BUSINESS_SETUP = "business_setup"
-    STRATEGIC_DECISION = "strategic_decision"
-    CUSTOM = "custom"
-
-
-class RequestState(models.TextChoices):
-    PENDING = "pending"
-    IN_REVIEW = "in_review"  # claimed by a person
-    INFO_REQUESTED = "info_requested"  # its clock is paused
-    CHANGES_REQUESTED = "changes_requested"  # waits for a new revision
-    FULFILLED = "fulfilled"
-    REJECTED = "rejected"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    SUPERSEDED = "superseded"
-    NOT_REQUIRED = "not_required"  # its task or run ended without it
-
-
-OPEN_REQUESTS = (
-    RequestState.PENDING,
-    RequestState.IN_REVIEW,
-    RequestState.INFO_REQUESTED,
-    RequestState.CHANGES_REQUESTED,
-)
-DECIDABLE_REQUESTS = (RequestState.PENDING, RequestState.IN_REVIEW)
-DECIDED_REQUESTS = (RequestState.FULFILLED, RequestState.REJECTED)
-
-
-class Decided(models.TextChoices):
-    """How a request came to its outcome."""
-
-    PERSON = "person"
-    BREAK_GLASS = "break_glass"  # by one person, in an emergency; reviewed afterwards
-    STANDING_RULE = "standing_rule"
-    TIMEOUT = "timeout"  # by nobody: the policy's default
-
-
-EMERGENCY = "emergency"  # why somebody sees a request who is not asked: they may break the glass
-
-
-class Severity(models.TextChoices):
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-
 class RequestQuerySet(models.QuerySet["ActionRequest"]):
     def visible_to(self, user: Any) -> RequestQuerySet:
         """Of its requester, of members of its role, of whoever may see its run."""
         if user.has_perm("runs.view"):
             return self
+        from approvals.models.votes import Asked, Vote  # which know of requests
+
         run = Run.objects.visible_to(user).filter(pk=OuterRef("run"))
         asked = Asked.objects.filter(request=OuterRef("pk"), user=user.pk)
         voted = Vote.objects.filter(request=OuterRef("pk"), voter=user.pk)
@@ -99,6 +57,8 @@ class RequestQuerySet(models.QuerySet["ActionRequest"]):
         """What this person's inbox holds: of their roles, still undecided."""
         if not user.is_human:
             return self.none()
+        from approvals.models.votes import Asked, Vote  # which know of requests
+
         voted = Vote.objects.filter(request=OuterRef("pk"), revision=OuterRef("revision"), voter=user.pk)
         asked = Asked.objects.filter(request=OuterRef("pk"), user=user.pk).exclude(why=EMERGENCY)
         mine = Q(role__in=user.roles) | Exists(asked) | lent_to(user)
@@ -442,82 +402,3 @@ class ActionRequest(FSMModelMixin, GuardedModel):
     def supersede(self, *, at: datetime) -> None:
         """Another request stands in its place: asked anew, or an approval taken back before it had effect."""
         self._end(at)
-
-
-class Vote(models.Model):
-    """One person's answer to one revision. Votes are only added (trigger)."""
-
-    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="votes", db_index=False)
-    revision = models.PositiveIntegerField()
-    voter = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="votes")
-    outcome = models.CharField(max_length=64)
-    reason = models.TextField(blank=True)
-    reason_code = models.CharField(max_length=64, blank=True)
-    stage = models.PositiveSmallIntegerField(default=0)
-    rules = models.JSONField(default=list)  # ids of the rules of its stage that the voter fitted
-    on_behalf_of = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
-    )
-    assurance = models.CharField(max_length=8, default="session")  # how sure it is who voted
-    digest = models.CharField(max_length=64)  # of what the voter was shown
-    channel = models.CharField(max_length=12)
-    voted_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ["id"]
-        default_permissions = ("view",)
-        constraints = [
-            models.UniqueConstraint(fields=["request", "revision", "voter"], name="vote_one_per_person_and_revision"),
-            # Whoever lends their vote and whoever casts it are one voice.
-            models.UniqueConstraint(
-                fields=["request", "revision", "on_behalf_of"],
-                condition=Q(on_behalf_of__isnull=False),
-                name="vote_one_on_behalf_and_revision",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.outcome} by {self.voter_id}"
-
-
-class Revision(models.Model):
-    """What was asked, each time it was asked anew. Only added to (trigger); the request holds the newest."""
-
-    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="revisions", db_index=False)
-    number = models.PositiveIntegerField()
-    made_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
-    )  # nobody: the product opened it again
-    made_at = models.DateTimeField()
-    reason = models.TextField(blank=True)
-    content = models.JSONField()  # all that a decision on it binds
-    digest = models.CharField(max_length=64)  # SHA-256 of it, in canonical form
-    changes = models.JSONField(default=list)  # [{path, before?, after?}] against the one before
-    keeps_votes = models.BooleanField(default=False)  # it only narrows, in ways the policy names
-
-    class Meta:
-        ordering = ["request", "number"]
-        default_permissions = ("view",)
-        constraints = [models.UniqueConstraint(fields=["request", "number"], name="revision_number_once")]
-
-    def __str__(self) -> str:
-        return f"revision {self.number} of {self.request_id}"
-
-
-class Asked(models.Model):
-    """Somebody who may decide a request although they are not of its role: by another rule, escalated to, or lent.
-
-    Only added to (trigger): that somebody was asked stays true.
-    """
-
-    request = models.ForeignKey(ActionRequest, models.PROTECT, related_name="asked_people", db_index=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    why = models.CharField(max_length=20)  # rule, escalated, delegated, emergency
-    asked_at = models.DateTimeField()
-
-    class Meta:
-        default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["request", "user"], name="asked_once")]
-
-    def __str__(self) -> str:
-        return f"{self.user_id} is asked ({self.why})"

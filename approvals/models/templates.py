@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
-from approvals.models.requests import RequestType, Severity
+from approvals.models.request_words import RequestType, Severity
 from audit.services import Subject
 from runs.models import Priority
 

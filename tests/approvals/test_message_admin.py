@@ -142,12 +142,12 @@ def test_the_page_of_a_request_says_who_was_told_when_and_whether_it_arrived(val
     request = question(validator)
     waiting = words_of(client_for(liaison).get(page_of(request)))
     assert "Who was told" in waiting
-    assert "liaison waits asked, by mail" in waiting
+    assert "liaison waits asked to decide, by mail" in waiting
     jobs.tick()
 
     page = words_of(client_for(liaison).get(page_of(request)))
-    assert "liaison delivered asked, by mail" in page
-    assert "colleague not needed any more asked, by mail" in page
+    assert "liaison delivered asked to decide, by mail" in page
+    assert "colleague not needed any more asked to decide, by mail" in page
     assert "there is no address to send it to" in page
 
 

@@ -112,7 +112,7 @@ def test_the_page_says_who_has_approved_and_what_is_missing(people, client_for):
     answer = first.post(path, sent, follow=True)
     assert "more are needed" in answer.content.decode()
     second = client_for(user("ben")).get(path, follow=True).content.decode()
-    assert "anna approved (PASS)" in second
+    assert "anna: <strong>Approved</strong>" in second
     assert "nothing moves until" not in second
     again = first.get(path, follow=True).content.decode()
     assert "You have approved this already" in again

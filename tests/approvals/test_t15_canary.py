@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import logging
 from base64 import b64encode
+from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings as django_settings
@@ -20,9 +22,12 @@ from django.db import connection
 
 from approvals.models import ActionRequest, Secret
 from audit.models import Entry
+from playbooks.connector_services import Terms, create_connector
 from runs.jobs import tick
+from runs.models import Task
 from tests.approvals.pages import INBOX, evidence_of, page_of, sent
-from tests.factories import claimed, started, steps
+from tests.factories import claimed, later, started, steps
+from tests.playbooks.loopback import listening
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -253,6 +258,59 @@ def test_t15_a_secret_that_a_step_asked_for_stands_in_no_row_of_its_run(
     assert page.status_code == 200
     assert not holds(page.content, CORE)
     assert not holds(asker.get(f"/acts/runs/{run.pk}").content, CORE)
+    everywhere_but_with_its_asker(logged, CORE)
+
+
+REGISTERING = steps(
+    {"id": "Ask-Key", "role": "human:police_liaison", "form": FORM},
+    {
+        "id": "Register",
+        "role": "svc:mail",
+        "call": "mail.register",
+        "input": {"key": 'data["Ask-Key"].api_key', "login": 'data["Ask-Key"].login'},
+        "retries": 2,
+        "on_exhausted": "INCIDENT",
+    },
+    id="registering",
+)
+
+
+def repeating(heard):
+    """What a service says that repeats all it was sent, as text, in JSON and in HTML."""
+    key = heard.json["input"]["key"]
+    return [
+        (200, {"echo": key, key: [heard.json["input"]], "page": escape(key), "link": f"https://x/?key={quote(key)}"}),
+        (402, f"No: {key}".encode()),
+        (422, json.dumps({"detail": key}, ensure_ascii=False).encode()),
+        (503, f"<p>{escape(key)}</p>{'x' * 150}{key}".encode()),
+        (200, f'{{"broken": {key}'.encode()),
+        None,
+    ]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_t15_a_secret_that_a_connector_is_sent_stands_in_no_row_log_or_page(
+    number, liaison, administrator, superuser, api_for, client_for, settings, logged
+):
+    with listening(think=lambda heard: repeating(heard)[number]) as service:
+        settings.CONNECTOR_HOSTS = frozenset({("127.0.0.1", service.port)})
+        terms = Terms(url=f"{service.url}/keys", verdict_statuses=(402,))
+        create_connector(actor=administrator, name="mail.register", terms=terms)
+        run = started(REGISTERING)
+        request = ActionRequest.objects.get(run=run)
+        api_for(liaison).post(f"{REQUESTS}/{request.pk}/fulfill", {"response_data": ANSWER})
+        for _ in range(4):  # the call, what follows from it, another attempt, the incident
+            tick()
+            later(hours=2)
+
+    (heard,) = service.heard
+    assert heard.json["input"] == {"key": CANARY, "login": ANSWER["login"]}
+    assert set(Secret.objects.values_list("state", flat=True)) == {"unwrapped"}
+    assert Task.objects.filter(run=run, step="Register").exclude(state__in=["pending", "running"]).exists()
+    page = client_for(superuser).get(f"/admin/runs/run/{run.pk}/change/")
+    told = [page, api_for(superuser).get(f"/acts/runs/{run.pk}"), client_for(superuser).get("/admin/audit/entry/")]
+    assert [answer.status_code for answer in told] == [200] * 3
+    assert [answer.content for answer in told if holds(answer.content, CORE)] == []
     everywhere_but_with_its_asker(logged, CORE)
 
 

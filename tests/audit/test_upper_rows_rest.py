@@ -7,7 +7,8 @@ Each attack is tried twice: the trigger refuses it, and without the trigger it w
 import pytest
 from django.db import IntegrityError
 
-from approvals.models import ActionRequest, Notification, Vote
+from approvals import policies
+from approvals.models import ActionRequest, Notification, PolicyVersion, Vote
 from approvals.services import decide
 from audit import guards
 from playbooks import services as playbooks
@@ -266,6 +267,20 @@ def test_a_version_that_was_published_never_changes(state):
     assert_refused_by(
         "act_playbooks_version_no_delete", "DELETE FROM playbooks_version_roles", "DELETE FROM playbooks_version"
     )
+
+
+@pytest.mark.parametrize("state", ["published", "retired"])
+def test_a_version_of_a_policy_that_was_published_never_changes(administrator, state):
+    policies.create_policy(actor=administrator, slug="plans", title="Plans", document="{}")
+    policies.publish_version(actor=administrator, slug="plans", number=1)
+    settled = ["document", "digest", "published_at", "published_by"]
+    if state == "retired":
+        policies.retire_version(actor=administrator, slug="plans", number=1)
+        assert_each_refused_by("_retired", updates(PolicyVersion, "TRUE", "retired_at"))
+
+    assert_each_refused_by("act_approvals_policyversion_published", updates(PolicyVersion, "TRUE", *settled))
+    assert_each_refused_by("act_approvals_policyversion_identity", updates(PolicyVersion, "TRUE", "number"))
+    assert_refused_by("act_approvals_policyversion_no_delete", "DELETE FROM approvals_policyversion")
 
 
 def test_a_draft_may_be_edited_and_deleted():

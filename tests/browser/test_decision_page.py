@@ -7,9 +7,13 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from approvals.asking import create_request
 from approvals.models import Vote
+from approvals.revising import revise_request
 from demo.cast import DOCUMENT
 from runs.models import Run
+from tests.browser.test_run_pages import photograph
+from tests.browser.visitor import NARROW, TOO_WIDE, WIDE
 from tests.factories import PERMIT, later, published, reloaded, waiting_for_a_person
 from tests.people import PASSWORD, person
 
@@ -262,3 +266,34 @@ def test_axe_finds_nothing_serious_in_the_public_form(visitor):
     found = visitor.faults_by_day_and_night()
     visitor.press("Send", status=422)
     assert found + visitor.faults_by_day_and_night() == []
+
+
+def test_what_changed_while_somebody_read_is_shown_with_their_text_by_day_by_night_and_on_a_telephone(
+    reviewer, validator
+):
+    asked = create_request(
+        actor=validator, title="Publish the plan", role="human:police_liaison",
+        context={"amount": 82_000, "streets": ["Rosenweg", "Am alten Zollhaus"], "note": "x" * 300},
+    )  # fmt: skip
+    reviewer.open(address_of(asked))
+    page = reviewer.page
+    page.get_by_label("Reason").fill("The plan is sound.")
+    page.get_by_label("Approve").check()
+    changes = {"context": {"amount": 820_000, "streets": ["Rosenweg"], "note": "y" * 300}}
+    revise_request(request_id=asked.pk, actor=validator, changes=changes, reason="A digit was missing.")
+    reviewer.press("Record my decision", status=409)
+
+    note = page.locator(".drift")
+    expect(note).to_contain_text("This has changed since you looked")
+    expect(note).to_contain_text("82000")
+    expect(page.get_by_label("Reason")).to_have_value("The plan is sound.")
+    expect(page.get_by_label("Approve")).not_to_be_checked()
+    assert reviewer.faults_by_day_and_night() == []
+    photograph(reviewer, "drift")
+    page.set_viewport_size(NARROW)
+    assert page.evaluate(TOO_WIDE) == []
+    page.set_viewport_size(WIDE)
+
+    page.get_by_label("Approve").check()
+    reviewer.press("Record my decision")
+    assert reloaded(asked).state == "fulfilled"

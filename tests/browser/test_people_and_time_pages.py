@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from approvals.asking import create_request
 from approvals.claiming import claim_request
 from approvals.models import Calendar
 from tests.approvals.test_delegation import lent
@@ -65,3 +66,12 @@ def test_what_happens_if_nobody_answers_is_read_on_a_telephone(request_, visitor
     assert "it ends without an answer, as a time-out" in visitor.words
     visitor.page.set_viewport_size(NARROW)
     assert visitor.page.evaluate(TOO_WIDE) == []
+
+
+def test_a_title_that_is_one_long_word_fits_every_screen(validator, liaison, visitor, client_for):
+    asked = create_request(actor=validator, title="x" * 200, role=LIAISON)
+    visitor.come_in_as(client_for(liaison))
+    for page in ("ask", "changes", "delegate"):
+        visitor.open(f"/admin/approvals/actionrequest/{asked.pk}/{page}/")
+        assert visitor.page.evaluate(TOO_WIDE) == []
+        photograph(visitor, f"long-{page}")

@@ -105,7 +105,7 @@ def test_no_page_beside_a_decision_is_hard_to_read(house, visitor, client_for):
 def test_a_member_of_the_board_asks_back_by_keyboard(house, visitor: Visitor, client_for):
     visitor.come_in_as(client_for(_user("bo")))
     visitor.open(page_of(house))
-    expect(visitor.page.get_by_text("bea approved (PASS)")).to_be_visible()
+    expect(visitor.page.get_by_text("bea: Approved")).to_be_visible()
     expect(visitor.page.locator("dt", has_text="houses").first).to_be_visible()
     visitor.enter(visitor.page.get_by_role("link", name="Ask whoever asked something"))
     visitor.page.get_by_label("Question").press_sequentially("Who lives there?")

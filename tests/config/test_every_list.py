@@ -14,9 +14,34 @@ from django.urls import reverse
 
 from accounts.models import ApiKey, User
 from accounts.services import create_key
-from approvals.models import ActionRequest, Notification, Policy, PolicyVersion, StandingRule
+from approvals import talk
+from approvals.asking import create_request
+from approvals.delegating import delegate_for_a_time
+from approvals.external_services import Terms as SystemTerms
+from approvals.external_services import create_system
+from approvals.message_services import set_preferences
+from approvals.models import (
+    ActionRequest,
+    AgentLimit,
+    Attachment,
+    Calendar,
+    Comment,
+    Delegation,
+    ExternalNotice,
+    ExternalSystem,
+    Notification,
+    Policy,
+    PolicyVersion,
+    Preference,
+    Receipt,
+    RequestTemplate,
+    StandingRule,
+)
 from approvals.policies import create_policy
+from approvals.routing import Wishes
+from approvals.services import decide
 from approvals.standing import Proposal, propose_rule
+from approvals.template_services import set_limit
 from audit.models import Entry
 from config import clock
 from playbooks.connector_services import Terms, create_connector
@@ -31,6 +56,7 @@ from tests.factories import PERMIT, started, user, waiting_for_a_person
 pytestmark = [pytest.mark.django_db, pytest.mark.once]  # it is about pages
 
 MORE = 4
+ROLE = "human:police_liaison"
 GROWING = (
     Run,
     Task,
@@ -48,8 +74,29 @@ GROWING = (
     Connector,
     User,
     ApiKey,
+    Delegation,
+    Receipt,
+    AgentLimit,
+    Calendar,
+    RequestTemplate,
+    ExternalSystem,
+    ExternalNotice,
+    Preference,
+    Comment,
+    Attachment,
 )
-API_LISTS = ("/acts/runs", "/acts/tasks", "/hitl/requests", "/acts/playbooks", "/acts/rulesets")
+API_LISTS = (
+    "/acts/runs",
+    "/acts/tasks",
+    "/hitl/requests",
+    "/hitl/templates",
+    "/hitl/requests/{id}/comment",
+    "/hitl/requests/{id}/attachments",
+    "/hitl/requests?status=fulfilled&order=created_at",
+    "/acts/playbooks",
+    "/acts/rulesets",
+)
+TALKED = "Talked about at length"  # the request with comments and attachments
 
 
 @pytest.fixture
@@ -72,8 +119,37 @@ def more_of_everything(everything: None, validator: User, administrator: User) -
             member = user(f"agent{number}", "agent", f"agent:role{number}")
             user(f"person{number}", "human", "human:police_liaison")
             create_key(user_id=member.pk, actor=administrator, name="another")
+            more_about_people(number, asker=member, administrator=administrator)
 
+    talk_about(create_request(actor=validator, title=TALKED, role=ROLE), validator, "first")
     return make
+
+
+def more_about_people(number: int, *, asker: User, administrator: User) -> None:
+    at = clock.now()
+    giver, delegate = user(f"giver{number}", "human", ROLE), user(f"delegate{number}", "human")
+    delegate_for_a_time(
+        actor=administrator, giver=giver.username, to=delegate.username, starts_at=at, ends_at=at + timedelta(days=7)
+    )
+    asked = create_request(actor=asker, title=f"Question {number}", role=ROLE)
+    decide(request_id=asked.pk, actor=delegate, outcome="PASS", reason="fine")
+    talk_about(ActionRequest.objects.get(title=TALKED), giver, f"word {number}")
+    set_limit(actor=administrator, user_id=asker.pk, open_requests=number + 1, per_hour=None, reason="as it was")
+    set_preferences(actor=giver, wishes=Wishes(zone="Europe/Berlin"))
+    ordinary = Calendar.objects.earliest("pk")
+    ordinary.pk, ordinary.slug = None, f"calendar-{number}"
+    ordinary.save(force_insert=True)
+    template = RequestTemplate.objects.earliest("pk")
+    template.pk, template.name = None, f"template_{number}"
+    template.save(force_insert=True)
+    terms = SystemTerms("env:CLEARANCE_SECRET", "https://bank.example.org/t")
+    system = create_system(actor=administrator, name=f"clearance{number}", terms=terms)
+    ExternalNotice.objects.create(system=system, request=asked, purpose="asked", told_at=at, due_at=at)
+
+
+def talk_about(request: ActionRequest, who: User, text: str) -> None:
+    talk.comment(request_id=request.pk, actor=who, text=text)
+    talk.attach(request_id=request.pk, actor=who, name=f"{text}.txt", content=text.encode())
 
 
 def test_in_the_admin(more_of_everything, superuser, client_for):
@@ -87,10 +163,10 @@ def test_in_the_admin(more_of_everything, superuser, client_for):
 
 
 def test_in_the_api(more_of_everything, superuser, api_for):
-    api = api_for(superuser)
+    api, talked = api_for(superuser), ActionRequest.objects.get(title=TALKED)
 
     def opened(path: str) -> None:
-        assert api.get(path).status_code == 200, path
+        assert api.get(path.replace("{id}", talked.pk)).status_code == 200, path
 
     assert_none_grows(API_LISTS, opened, more_of_everything)
 

@@ -24,7 +24,8 @@ from config.errors import Refused
 from config.middleware import API_PREFIXES
 from playbooks import api as playbooks
 from playbooks import rule_api as rules
-from runs import api as runs
+from runs import api, task_api
+from runs import api_shapes as runs
 from runs import event_api as events
 
 TEXT = (settings.BASE_DIR / "docs" / "reference" / "http-api.md").read_text()
@@ -87,8 +88,8 @@ def _kinds(kind: type[Refused]) -> Iterator[type[Refused]]:
 @pytest.mark.parametrize(
     ("call", "filters"),
     [
-        ("GET /acts/runs", runs.RunFilter),
-        ("GET /acts/tasks", runs.TaskFilter),
+        ("GET /acts/runs", api.RunFilter),
+        ("GET /acts/tasks", task_api.TaskFilter),
         ("GET /hitl/requests", approvals.RequestFilter),
     ],
 )

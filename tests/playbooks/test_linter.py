@@ -191,6 +191,16 @@ BAD = {
         ),
         ([step("a", HUMAN, severity="low", policy=SILENCE), step("b", CALL)], "steps[0].policy.time.on_timeout"),
     ],
+    "secret_used_twice": [
+        (
+            [
+                step("a", HUMAN, form=SECRET),
+                step("b", CALL, input={"key": "data.a.key"}),
+                step("c", CALL, input={"key": 'data["a"]["key"]'}),
+            ],
+            "steps[2].input",
+        ),
+    ],
     "no_key_ring": [([step("a", HUMAN, form=SECRET)], "steps[0].form")],
     "not_undone": [
         ([step("a", CALL, effect="once"), step("b")], "steps[0]"),
@@ -209,7 +219,19 @@ def test_nothing_is_wrong_with(what):
 def test_what_is_wrong_is_found_at_its_place(code, steps, path):
     others = () if code == "not_built" else ("not_built",)
 
-    assert found(*steps, but=(*others, *({"not_undone"} - {code}))) == [(code, path)]
+    assert found(*steps, but=(*others, *({"not_undone", "no_key_ring"} - {code}))) == [(code, path)]
+
+
+def test_a_secret_that_one_of_two_cases_uses_is_used_once():
+    steps = [
+        step("a", HUMAN, form=SECRET),
+        switch(
+            {"when": "payload.x", "steps": [step("b", CALL, input={"key": "data.a.key"})]},
+            {"steps": [step("c", CALL, input={"key": "data.a.key"})]},
+        ),
+    ]
+
+    assert found(*steps, but=["no_key_ring"]) == []
 
 
 def test_a_join_beyond_its_branches_is_found_in_a_definition_too():

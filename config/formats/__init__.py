@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How moments are written on pages that do not say it themselves."""
