@@ -7,7 +7,7 @@ into planning it (measured: nine tenths of reading one task with its run). Both 
 
 from __future__ import annotations
 
-import time
+import select
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -20,8 +20,6 @@ from django.db.models.query import RelatedPopulator, get_related_populators
 from psycopg.types.datetime import TimestamptzLoader
 
 M = TypeVar("M", bound=models.Model)
-
-TRUSTED_SECONDS = 0.05  # a session that has answered so lately is not asked first whether it is still there
 
 
 class _PreparedCursor(psycopg.RawCursor[Any]):
@@ -52,15 +50,23 @@ def rows_of(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with django.cursor() as cursor:
             cursor.execute(sql, values)
             return list(cursor.fetchall())
-    now = time.monotonic()
-    if now - getattr(django.connection, "act_answered_at", -TRUSTED_SECONDS) < TRUSTED_SECONDS:
+    if django.connection is not None and _is_quiet(django.connection):
         django.health_check_done = True
     django.close_if_health_check_failed()
     django.ensure_connection()
     cursor = django._prepare_cursor(_cursor_of(django.connection))
     cursor.execute(sql, values)
-    django.connection.act_answered_at = now
     return list(cursor.fetchall())
+
+
+def _is_quiet(session: Any) -> bool:
+    """Whether the server has said nothing unasked. It does when it ends a session; so one that is quiet is there, and
+    need not be asked by a statement of its own whether it is, as Django does at the beginning of each request."""
+    if session.closed:
+        return False
+    poll = select.poll()
+    poll.register(session.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 def _cursor_of(session: Any) -> _PreparedCursor:

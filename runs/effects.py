@@ -43,7 +43,7 @@ def intend(lease: Lease, *, actor: User, at: datetime, batch: Batch) -> tuple[Ef
     call = task.definition.call
     assert call is not None, "only a step with a call has an effect"
     key = effect_key(lease)
-    effect = next(iter(_of_key(key=key)), None)
+    effect = next(iter(_of_key(key=key)), None) if _may_have_been_asked(task) else None
     asked_before = effect is not None
     if effect is None:
         effect = Effect(key=key, run=task.run, task=task, action=call.action, attempt=task.attempt, intended_at=at)
@@ -57,6 +57,13 @@ def intend(lease: Lease, *, actor: User, at: datetime, batch: Batch) -> tuple[Ef
     arguments = {"arguments": dict(one_call.arguments_of(task.run.version, call.arguments, task.run.payload))}
     effect.asked_before = asked_before
     return effect, Line(name, task.audit_subject(), actor, at, data=facts, private=arguments)
+
+
+def _may_have_been_asked(task: Task) -> bool:
+    """Whether anybody may have intended this effect before. Who is the first to hold the first attempt at a step, in a
+    run that goes back to no other, need not look: they are the first to ask; and the key is unique."""
+    is_first = task.fence == 1 and task.attempt == 1 and task.tries_before is None
+    return not is_first or task.run.root_id is not None
 
 
 _of_key = Reading(lambda: Effect.objects.filter(key=Param("key", CharField())))

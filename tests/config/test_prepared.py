@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.db.models import BigIntegerField, CharField
 
-from config import clock, prepared, wake
+from config import clock, wake
 from config.prepared import Param, Reading, placed, rows_of
 from runs.models import Run, Task
 from tests.factories import started, steps
@@ -90,14 +90,25 @@ def test_its_plan_is_kept_and_nobody_elses(reading):
 
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
-def test_a_session_that_was_ended_meanwhile_is_replaced_unless_it_answered_a_moment_ago(monkeypatch):
+def test_a_session_that_is_there_is_not_asked_first(monkeypatch, django_assert_num_queries):
+    monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
+    rows_of("SELECT 1", [])
+    connection.close_if_unusable_or_obsolete()  # as at the beginning of each request
+
+    with django_assert_num_queries(1):
+        rows_of("SELECT 1", [])
+    assert connection.health_check_done
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_was_ended_meanwhile_is_replaced(monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "CONN_HEALTH_CHECKS", True)
     connection.close()
     ((first,),) = rows_of("SELECT pg_backend_pid()", [])
     with psycopg.connect(**wake.listening_parameters()) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [first])
     connection.close_if_unusable_or_obsolete()  # as at the beginning of each request
-    monkeypatch.setattr(prepared, "TRUSTED_SECONDS", 0)
 
     ((second,),) = rows_of("SELECT pg_backend_pid()", [])
     assert second != first
