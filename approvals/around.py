@@ -80,7 +80,7 @@ def around(request: HttpRequest, asked: ActionRequest, reader: Any) -> dict[str,
         "replacement": replacement_form(asked) if any(_is_own(each, reader) for each in secrets) else None,
         "secret_alerts": list(_alerts(asked)) if secrets else [],
         "typed_comment": request.POST.get("comment", ""),
-        "urls": {act: act_url(asked, act) for act in ("comment", "attach", "draft", "secret")},
+        "urls": {act: act_url(asked, act) for act in ("comment", "attach", "draft", "seen", "secret")},
     }
 
 

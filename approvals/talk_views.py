@@ -19,6 +19,7 @@ from approvals import secret_services, talk
 from approvals.around import replacement_form, typed_answer
 from approvals.models import ActionRequest
 from approvals.notify import link_to
+from approvals.viewing import note_view
 from approvals.views import ANSWER, REASON_CHARACTERS, actor_of, page_as_it_is, see_other, visible_request
 from config.api import problem
 from config.errors import Invalid, Problem, Refused
@@ -85,6 +86,13 @@ def draft(request: HttpRequest, asked: ActionRequest) -> str:
 
 
 @_page_act
+def seen(request: HttpRequest, asked: ActionRequest) -> str:
+    """Said by the page itself, once it is shown."""
+    is_first = note_view(request_id=asked.pk, actor=actor_of(request))
+    return "Noted: you are the first to look at it." if is_first else "Nothing to note."
+
+
+@_page_act
 def secret(request: HttpRequest, asked: ActionRequest) -> str:
     """Take back what one gave, or give another."""
     actor = actor_of(request)
@@ -106,4 +114,5 @@ def _replacements(request: HttpRequest, asked: ActionRequest) -> dict[str, Any]:
     return dict(filled.payload)
 
 
-ACTS = {"comment": comment, "attach": attach, "draft": draft, "secret": secret}  # by their part of the address
+# By their part of the address.
+ACTS = {"comment": comment, "attach": attach, "draft": draft, "seen": seen, "secret": secret}

@@ -358,6 +358,7 @@ def _page(
         "choices": choices,
         "calls": _calls(choices),
         "bar": bar if is_open else None,
+        "is_first_look": asked.first_viewed_at is None and bar is None,
         "rules": rules,
         "who_decides": policy_shown.in_words(rules),
         "time": time_shown.shown_of(asked),

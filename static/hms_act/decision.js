@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the decision page does better with a script; without it everything can be done as well.
+   - Once somebody who may decide has the page before them, and not when it is fetched beforehand, it says so.
    - A form is sent once, however often its button is pressed before the answer comes.
    - What is written is kept as a draft once its writer pauses; secrets are never sent along.
    - Whoever writes in the page under their own claim renews it, every few minutes and only then. */
@@ -14,6 +15,21 @@
     else sentAt = performance.now();
   });
   addEventListener("pageshow", () => { sentAt = -Infinity; }); // a browser may bring back the page as it was left
+
+  if (form.dataset.seen) {
+    if (document.visibilityState === "visible") tellSeen();
+    else document.addEventListener("visibilitychange", tellSeen, { once: true });
+  }
+
+  function tellSeen() {
+    const token = form.elements.csrfmiddlewaretoken.value;
+    fetch(form.dataset.seen, {
+      method: "POST",
+      redirect: "error",
+      headers: { Accept: "application/json" },
+      body: new URLSearchParams({ csrfmiddlewaretoken: token }),
+    }).catch(() => {}); // it is not needed to decide, and the next look says it again
+  }
 
   const pause = 3000; // milliseconds without a key after which the draft is kept
   const draftSays = document.getElementById("draft-says");

@@ -414,6 +414,7 @@ PAGES = [
         for act, asked, sent in (
             ("comment", "asked", {"comment": "Is it open?"}),
             ("draft", "asked", {"reason": "So far"}),
+            ("seen", "asked", {}),
             ("secret", "secret", {"revoke": "1"}),
         )
     ),

@@ -46,7 +46,7 @@ from approvals.talk import attach
 from approvals.tallying import tally_closed
 from approvals.template_services import set_limit
 from audit.services import SYSTEM
-from config import clock
+from config import clock, health
 from playbooks import rule_services
 from playbooks import services as playbooks
 from playbooks.connector_services import Terms, create_connector, disable_connector
@@ -159,7 +159,9 @@ class World:
 
 
 def surroundings(patch: pytest.MonkeyPatch, marks: Path) -> None:
-    """What this world takes for granted: a host that may be called, and what systems are signed with."""
+    """What this world takes for granted: a host that may be called, what systems are signed with, and that nobody minds
+    what is due, for there is no worker in it."""
+    patch.setattr(health, "PROGRESS_SECONDS", 24 * 3600)
     patch.setenv("CLEARANCE_SECRET", SIGNING)
     patch.setenv("HMS_ACT_TEST_MARKS", str(marks))
     patch.setattr(settings, "CONNECTOR_SECRETS", frozenset({"env:CLEARANCE_SECRET"}))
