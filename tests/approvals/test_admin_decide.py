@@ -20,7 +20,7 @@ from tests.people import BACKEND, person
 
 pytestmark = pytest.mark.django_db
 
-QUERIES = 16
+QUERIES = 17
 """Session, user, request, roles, person, members, run, tasks, who was told (2), log, badge, draft, comments,
 attachments: however much happened."""
 

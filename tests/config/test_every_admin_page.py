@@ -25,7 +25,9 @@ from tests.factories import founder, started, steps
 pytestmark = pytest.mark.once  # it is about pages
 
 EXPECTED = {200, 301, 302, 403, 404}
-AROUND_A_DECISION = {f"approvals_actionrequest_{act}" for act in ("comment", "attach", "draft", "secret", "undo")}
+AROUND_A_DECISION = {
+    f"approvals_actionrequest_{act}" for act in ("comment", "attach", "draft", "secret", "seen", "undo")
+}
 ONLY_POST = {"logout", *AROUND_A_DECISION}  # 405
 OUR_APPS = {"audit", "accounts", "playbooks", "runs", "approvals", "auth", "admin", "django_q", "knox", "axes"}
 HOST_IN_PAGE = re.compile(

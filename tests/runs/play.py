@@ -12,7 +12,7 @@ from approvals.models import OPEN_REQUESTS, ActionRequest
 from approvals.services import decide
 from audit.models import Entry
 from runs import jobs, services
-from runs.models import OPEN_TASKS, Run, Task
+from runs.models import OPEN_TASKS, Run, Task, TaskState
 from tests.factories import later, started, user
 
 VALIDATOR, LIAISON = "agent:validator", "human:police_liaison"
@@ -96,7 +96,9 @@ class Play:
                 leases = services.claim_tasks(role=VALIDATOR, actor=self.agent, limit=20)
             assert leases, f"{path} cannot be claimed; open are {self.open}"
             self.leases |= {(lease.task.run_id, lease.task.path): lease for lease in leases}
-        return self.leases.pop((self.run_id, path))
+        lease = self.leases.pop((self.run_id, path))
+        held = Task.objects.filter(pk=lease.task.pk, state=TaskState.RUNNING, fence=lease.fence)
+        return lease if held.exists() else self.claim(path)  # time has moved since it was claimed with others
 
     def give_back(self, lease):
         """What `claim` gave: for `do` to use."""

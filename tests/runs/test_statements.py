@@ -83,6 +83,19 @@ def test_a_decision_reads_request_and_person_and_writes_run_task_request_vote_re
     assert ActionRequest.objects.get().state == "fulfilled"
 
 
+def test_a_decision_makes_at_most_half_as_many_statements_again_as_the_completion_that_asked_for_it(validator, liaison):
+    started()
+    lease = claimed(validator)
+    held = {"task_id": lease.task.pk, "actor": validator, "token": lease.token}
+    assert liaison.roles
+
+    asking = cost(lambda: services.complete_task(**held, outcome="PASS", output={"risk": "low"}))
+    request = ActionRequest.objects.get()
+    deciding = cost(lambda: approvals.decide(request_id=request.pk, actor=liaison, outcome="PASS", reason="fine"))
+
+    assert deciding <= 1.5 * asking
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_run_of_agent_person_and_service_is_six_transactions_that_write(validator, liaison, tmp_path, monkeypatch):
     """Start; claim and completion by the agent; the decision; claim and completion by our worker."""
