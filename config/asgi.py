@@ -22,7 +22,8 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
-from django.db import OperationalError, ProgrammingError, connection
+from django.core.signals import request_started
+from django.db import OperationalError, ProgrammingError, close_old_connections, connection, reset_queries
 from django.http import FileResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from django.urls import get_resolver
@@ -35,12 +36,16 @@ Message = Mapping[str, Any]
 
 log = logging.getLogger(__name__)
 
+AT_THE_BEGINNING = (reset_queries, close_old_connections)  # of each call, also of one that is made anew
+
 
 class OneThreadHandler(ASGIHandler):
     """Django's handler without a thread, and a connection, per request."""
 
     def __init__(self) -> None:
         super().__init__()
+        for receiver in AT_THE_BEGINNING:
+            request_started.disconnect(receiver)  # it would be a visit to the thread of its own
         get_resolver().url_patterns  # noqa: B018  # imports every view now, and not in the first request
         self.waiting = Waiting()
 
@@ -102,9 +107,14 @@ class OneThreadHandler(ASGIHandler):
         return response
 
     async def _respond(self, request: Any) -> Any:
-        response: Any = await sync_to_async(self.get_response)(request)
+        response: Any = await sync_to_async(self._answer)(request)
         response._handler_class = self.__class__
         return response
+
+    def _answer(self, request: Any) -> HttpResponseBase:
+        for receiver in AT_THE_BEGINNING:
+            receiver()
+        return self.get_response(request)
 
 
 def _unreadable(scope: Mapping[str, Any], body: BytesIO) -> Refused | None:

@@ -25,9 +25,7 @@ from types import FrameType
 from typing import Any
 
 import psycopg
-from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import close_old_connections
 from django.http.response import HttpResponseBase
 
 from config import wake
@@ -61,7 +59,6 @@ class Waiting:
             while self.asked_for(response) and (left := end - loop.time()) > 0 and not self._bell.is_closing:
                 await _either(rung, min(left, self._bell.look_seconds))
                 rung.clear()
-                await sync_to_async(close_old_connections)()
                 response = await again()
         for name in (_wait_header(), _for_header()):
             response.headers.pop(name, None)
@@ -98,7 +95,6 @@ class Waiting:
             while not self._bell.is_closing:
                 await _either(rung, self._bell.look_seconds)
                 rung.clear()
-                await sync_to_async(close_old_connections)()
                 yield
                 await asyncio.sleep(STREAM_PAUSE_SECONDS)
 

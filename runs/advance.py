@@ -18,6 +18,7 @@ from audit.canonical import digest
 from audit.services import SYSTEM, Line, record, require_locks, transitioned
 from config import wake
 from config.batch import Batch, numbers
+from config.prepared import fresh
 from playbooks.definition import Foreach, Step, StepKind
 from runs import engine, performers
 from runs.clocks import Consequence, Moments, deadlines
@@ -136,8 +137,9 @@ class Change:
     def add(self, step: Step, path: str, *, input: Mapping[str, Any] | None = None, begins: bool = True) -> Task:
         """A task for a step that begins, or that is told of only since it does not."""
         run, at = self.run, self.at
-        task = Task(
-            run=run,
+        task = fresh(
+            Task,
+            run_id=run.pk,
             step=step.id,
             path=path,
             scope=scope_of(path),
@@ -152,6 +154,7 @@ class Change:
             input=None if input is None else dict(input),
             item=self.known.item(path) if "]" in path else None,
         )
+        task.run = run
         # A signal may have come before anybody waits for it, so that the timer looks at once.
         task.next_check_at = at if step.kind is StepKind.WAIT else next_check(task, step, at=at)
         if begins and step.kind is StepKind.PLAYBOOK:

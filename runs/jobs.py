@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from django.conf import settings
@@ -23,7 +23,6 @@ from audit.context import coming_from
 from config import mail
 from config.crash import crash_point
 from config.errors import LeaseLost
-from config.prepared import Reading
 from playbooks import catalogue, one_call
 from playbooks.catalogue import Action, ActionCall, Permanent, Verdict
 from playbooks.secret_refs import masked
@@ -62,7 +61,7 @@ def holder() -> str:
 
 def perform_task(task_id: int) -> None:
     """Claim a task of our worker: call its action and report what came of it, or check the rules."""
-    (actor,) = _worker()
+    actor = _worker(str(connection.settings_dict["NAME"]))
     claimed = claim_for_worker(task_id=task_id, actor=actor, holder=holder())
     if claimed is None:
         return
@@ -77,7 +76,10 @@ def perform_task(task_id: int) -> None:
         log.warning("task %s took longer than its lease; its result was refused", task_id)
 
 
-_worker = Reading(lambda: User.objects.filter(username=WORKER_USERNAME))
+@cache
+def _worker(database: str) -> User:
+    """The account of our worker, which comes with the installation and stays; read once in each process."""
+    return User.objects.get(username=WORKER_USERNAME)
 
 
 def _call(lease: Lease, effect: Effect, actor: User) -> None:
