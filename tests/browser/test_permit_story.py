@@ -71,7 +71,8 @@ def test_two_citizens_apply_one_is_permitted_and_one_is_refused_by_clicks_alone(
     city.until(lambda: ActionRequest.objects.count() == 2)
     asked = city.until(lambda: len(mails := mails_to(city.stage.mail, f"{LIAISON.username}@")) == 2 and mails)
     assert {link for mail in asked for link in re.findall(r"https?://\S+", text_of(mail))} == {
-        f"{city.url}{INBOX}{request.pk}/decide/" for request in ActionRequest.objects.all()
+        *(f"{city.url}{INBOX}{request.pk}/decide/" for request in ActionRequest.objects.all()),
+        f"{city.url}/admin/approvals/preference/mine/",  # how to be told otherwise
     }
 
     # Approved by clicking.
