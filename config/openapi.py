@@ -24,6 +24,7 @@ from rest_framework import serializers
 from config.api import NOT_BLANK, STATUS_CODES, TextField
 from config.errors import Refused
 from config.lists import CURSOR, LARGEST_ROW_NUMBER, LIMIT, LONGEST_PAGE, AnyOf, Moment, TrueOrFalse, WholeNumber
+from config.problem import PROBLEM
 
 Schema = dict[str, Any]
 T = TypeVar("T")
@@ -33,41 +34,6 @@ PROBLEM_TYPE = "application/problem+json"
 IF_MATCH = r'^(\*|(W/)?"[^"]*"(\s*,\s*(W/)?"[^"]*")*)$'
 NOTHING: Any = object()
 CHANGING = ("POST", "PUT", "PATCH")
-
-PROBLEM: Schema = {
-    "type": "object",
-    "description": "Why a call was refused (RFC 9457). Programs go by `code`, people by `detail`.",
-    "required": ["type", "title", "status", "detail", "code"],
-    "properties": {
-        "type": {"type": "string", "description": "`urn:hms-act:problem:` and the code."},
-        "title": {"type": "string"},
-        "status": {"type": "integer", "description": "The HTTP status once more."},
-        "detail": {"type": "string", "description": "A sentence: what is wrong, and what to do."},
-        "code": {"type": "string", "description": "A promise: codes keep their meaning."},
-        "errors": {
-            "type": "array",
-            "description": "Each fault of the input by itself, where there may be several.",
-            "items": {
-                "type": "object",
-                "required": ["path", "message"],
-                "properties": {
-                    "code": {"type": "string", "description": "For programs, where there is one."},
-                    "path": {"type": "string", "description": "The field, as in `labels.a` or `steps[2].role`."},
-                    "line": {"type": "integer", "description": "In a document that came as text."},
-                    "message": {"type": "string"},
-                    "remedy": {"type": "string"},
-                },
-            },
-        },
-    },
-    "example": {
-        "type": "urn:hms-act:problem:lease_lost",
-        "title": "Lease lost",
-        "status": 409,
-        "detail": "The lease ended at 2025-11-03T14:01:00+00:00. Claim the next task; heartbeats keep a lease.",
-        "code": "lease_lost",
-    },
-}
 
 # The parts of a path. Numbers that no row can have are unknown addresses.
 PLACES: Mapping[str, Schema] = {

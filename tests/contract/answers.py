@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from config.problem import PROBLEM
+
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")  # RFC 3339 in UTC
-PROBLEM = {"type", "title", "status", "detail", "code"}
 OF_A_FAULT = {"path", "message", "remedy"}
 
 
@@ -24,7 +25,7 @@ def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
     assert answer.status_code == status, f"{answer.status_code}: {answer.content[:500]!r}"
     assert answer.headers["Content-Type"] == "application/problem+json"
     document: dict[str, Any] = answer.json()
-    assert set(document) >= PROBLEM
+    assert set(PROBLEM["required"]) <= set(document) <= set(PROBLEM["properties"])
     assert (document["status"], document["code"]) == (status, code)
     assert document["type"] == f"urn:hms-act:problem:{code}"
     assert document["title"]
