@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import django_filters
-from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import CharField, OuterRef, Prefetch, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView
@@ -19,12 +19,14 @@ from accounts.models import User
 from approvals import asking, claiming, reading, revising, services
 from approvals import described as shown
 from approvals.models import ActionRequest, Decided, Receipt, ReceiptState, RequestState, RequestType, Severity
+from approvals.reading import may_see
 from approvals.secrets import secret_fields
 from config import wake
 from config.api import NothingIn, TextField, WholeField, validated
 from config.errors import NotFound
 from config.lists import AnyOf, CursorPages, WholeNumber
 from config.openapi import described, listed
+from config.prepared import Param, Reading
 from runs.api_shapes import HumanRoleField, WaitField
 from runs.models import Priority
 from runs.prefer import wait_headers, wait_of
@@ -155,6 +157,8 @@ class RequestOut(serializers.Serializer[Any]):
     events_url = serializers.SerializerMethodField()
 
     def get_superseded_by(self, request: Any) -> str | None:
+        if request.state != RequestState.SUPERSEDED:
+            return None
         return next((each.pk for each in request.superseded_by.all()), None)
 
     def get_wait_url(self, request: ActionRequest) -> str:
@@ -251,20 +255,27 @@ class RequestPages(CursorPages):
 
 
 def _requests(request: Request) -> QuerySet[ActionRequest]:
+    seen = _to_show(ActionRequest.objects.visible_to(request.user))
+    return seen.prefetch_related(Prefetch("superseded_by", ActionRequest.objects.only("pk", "supersedes")))
+
+
+def _to_show(requests: QuerySet[ActionRequest]) -> QuerySet[ActionRequest]:
     held = Receipt.objects.filter(request=OuterRef("pk"), state=ReceiptState.HELD).values("not_before")
-    return (
-        ActionRequest.objects.visible_to(request.user)
-        .annotate(held_until=Subquery(held[:1]))
-        .select_related("requester", "decided_by", "assigned_to", "template")
-        .prefetch_related(Prefetch("superseded_by", ActionRequest.objects.only("pk", "supersedes")))
+    return requests.annotate(held_until=Subquery(held[:1])).select_related(
+        "requester", "decided_by", "assigned_to", "template"
     )
 
 
 def one_request(request: Request, request_id: str) -> ActionRequest:
-    found = _requests(request).filter(pk=request_id).first()
-    if found is None:
+    found = next(iter(_one_to_show(request_id=request_id)), None)
+    if found is None or not may_see(found, request.user):
         raise NotFound(f"There is no request {request_id}, or you may not see it.")
     return found
+
+
+_one_to_show = Reading(
+    lambda: _to_show(ActionRequest.objects.filter(pk=Param("request_id", CharField())).order_by())
+)  # read at each look of whoever waits for an answer
 
 
 @listed("list_requests", "List the requests you may see", RequestOut, shows=shown.REQUEST)

@@ -54,7 +54,7 @@ _one_request = Reading(
 
 
 def may_see(request: ActionRequest, actor: Any) -> bool:
-    if actor.pk is None or request.role in actor.roles:
+    if actor.pk is None or request.requester_id == actor.pk or request.role in actor.roles:
         return True
     return ActionRequest.objects.visible_to(actor).filter(pk=request.pk).exists()
 
