@@ -120,6 +120,18 @@ _permissions = Reading(
 )
 
 
+def is_member(user_id: Param, role: Param) -> models.Exists:
+    """For a `Reading`: whether that user has that role now."""
+    return models.Exists(Group.objects.filter(name=role, user=user_id))
+
+
+def is_given(user_id: Param, permission: str) -> Q:
+    """For a `Reading`: whether that user has been given that permission now, by name or with a group."""
+    app, codename = permission.split(".")
+    wanted = Permission.objects.filter(content_type__app_label=app, codename=codename)
+    return Q(models.Exists(wanted.filter(user=user_id))) | Q(models.Exists(wanted.filter(group__user=user_id)))
+
+
 def members_of(role: str | Param) -> models.QuerySet[User]:
     """Active users in the role."""
     return User.objects.filter(is_active=True, groups__name=role)

@@ -39,7 +39,7 @@ REACHED = Q(state=MailState.SENT) | Q(state=MailState.DUE, attempts__gt=0)  # it
 
 def sources() -> dict[str, due.Source]:
     return {
-        "mail": due.Source(waiting=_single_mails, since="due_at", perform=notification),
+        "mail": due.Source(waiting=_single_mails, since="due_at", perform=notification, is_news=True),
         "summary": due.mail_source(Summary, summary),
         "broadcast": due.mail_source(Broadcast, broadcast),
         "slack_code": due.mail_source(SlackCode, partial(mail.deliver, SlackCode, slack.send_code)),

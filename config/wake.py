@@ -37,7 +37,7 @@ INBOX: Final = "inbox"  # a request that people may decide
 REQUESTS: Final = "requests"  # whatever has become of one: for whoever asked
 ALL: Final = frozenset({WORK, TASKS, INBOX, REQUESTS})
 
-_NOTIFY = f"SELECT pg_notify('{CHANNEL}', $1)".encode()
+_NOTIFY, _NOTIFY_SQL = b"wake", f"SELECT pg_notify('{CHANNEL}', $1)".encode()
 
 
 def after_commit(batch: Batch | None = None) -> None:
@@ -97,7 +97,7 @@ class _Ringer:
     def _say(self, payload: str) -> None:
         session = self._session()
         self._read_answers(session)
-        session.send_query_params(_NOTIFY, [payload.encode()])
+        session.send_query_prepared(_NOTIFY, [payload.encode()])
         session.pipeline_sync()
         session.flush()
 
@@ -127,6 +127,7 @@ class _Ringer:
 def _connected() -> psycopg.Connection[Any]:
     found = psycopg.connect(**listening_parameters())
     found.execute("SET synchronous_commit = off")  # there is nothing in it to be kept
+    found.pgconn.prepare(_NOTIFY, _NOTIFY_SQL)
     found.pgconn.nonblocking = 1
     found.pgconn.enter_pipeline_mode()
     assert found.pgconn.pipeline_status == pq.PipelineStatus.ON

@@ -32,6 +32,7 @@ LONGEST_SLEEP = 1.0  # seconds
 SHORTEST_SLEEP = 0.05  # where something is still to be put right that could not be
 EMBEDDED_SLEEP = 0.1  # SQLite has no NOTIFY, and looking costs little
 TICKET_SECONDS = 2.0  # a ticket not acted on by then is given again
+NEWS_WAIT_SECONDS = 0.05  # while the steps found with it begin; then it has as long before it steps aside again
 
 
 class DueBroker(ORM):
@@ -40,6 +41,9 @@ class DueBroker(ORM):
         self._given: dict[tuple[str, int], float] = {}
         self._listening: psycopg.Connection[Any] | None = None
         self._rung = False  # a moment ago
+        self._gave = False  # all there was
+        self._news_from = 0.0
+        self._holds_news = False
         self._asked_django_q_at = 0.0
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
@@ -54,6 +58,9 @@ class DueBroker(ORM):
             return None
 
     def _look(self) -> list[tuple[Any, str]] | None:
+        if self._gave:
+            self._gave = False
+            self._listen(wake.COALESCE_SECONDS)  # those who were given something begin undisturbed
         seen = due.look()
         if seen.is_to_sweep:
             with coming_from("worker"):
@@ -70,9 +77,19 @@ class DueBroker(ORM):
         now = time.monotonic()
         # The ones given out a moment ago may not be claimed yet.
         self._given = {ticket: at for ticket, at in self._given.items() if now - at < TICKET_SECONDS}
-        fresh = [ticket for ticket in seen.tickets if ticket not in self._given][: Conf.QUEUE_LIMIT]
-        self._given.update(dict.fromkeys(fresh, now))
-        return [(None, _package(*ticket)) for ticket in fresh]
+        fresh = [ticket for ticket in seen.tickets if ticket not in self._given]
+        chosen = self._without_news(fresh, now)[: Conf.QUEUE_LIMIT]
+        self._gave = 0 < len(chosen) < Conf.QUEUE_LIMIT
+        self._given.update(dict.fromkeys(chosen, now))
+        return [(None, _package(*ticket)) for ticket in chosen]
+
+    def _without_news(self, tickets: list[tuple[str, int]], now: float) -> list[tuple[str, int]]:
+        """While the news are to wait. Somebody waits for the next step of a run; who makes a mail keeps it waiting."""
+        steps = [ticket for ticket in tickets if not due.sources()[ticket[0]].is_news]
+        if steps and now >= self._news_from + NEWS_WAIT_SECONDS:
+            self._news_from = now + NEWS_WAIT_SECONDS
+        self._holds_news = now < self._news_from and len(steps) < len(tickets)
+        return steps if self._holds_news else tickets
 
     def _django_q_has_work(self) -> bool:
         """Its housekeeping may wait for a second; nobody rings for it."""
@@ -86,11 +103,16 @@ class DueBroker(ORM):
         seconds = LONGEST_SLEEP
         if seen.next_check is not None:
             seconds = min(seconds, max(SHORTEST_SLEEP, (seen.next_check - seen.now).total_seconds()))
+        if self._holds_news:
+            seconds = min(seconds, max(0.0, self._news_from - time.monotonic()))
+        if self._rung:
+            seconds = min(seconds, wake.COALESCE_SECONDS)  # what was committed right after the wake-up rang no more
+        self._listen(seconds)
+
+    def _listen(self, seconds: float) -> None:
         if connection.vendor != "postgresql":
             time.sleep(min(EMBEDDED_SLEEP, seconds))
             return
-        if self._rung:
-            seconds = min(seconds, wake.COALESCE_SECONDS)  # what was committed right after the wake-up rang no more
         try:
             self._rung = self._is_rung(seconds)
         except psycopg.Error:

@@ -35,6 +35,7 @@ class Source:
     waiting: Callable[[], models.QuerySet[Any]]
     since: str  # the field of that moment
     perform: Callable[[int], None]
+    is_news: bool = False  # to be told to somebody: it steps aside for the steps of runs, but not for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +151,4 @@ def _make() -> tuple[str, Sequence[Any]]:
 
 
 def mail_source(kind: type[DueRow], perform: Callable[[int], None]) -> Source:
-    return Source(waiting=lambda: due_mails(kind, DUE_NOW), since="due_at", perform=perform)
+    return Source(waiting=lambda: due_mails(kind, DUE_NOW), since="due_at", perform=perform, is_news=True)

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from django.db.models import BigIntegerField, CharField, Q, QuerySet
+from django.db.models import BigIntegerField, CharField, OuterRef, Q, QuerySet
 
+from config.listed import Listed
 from config.prepared import Param, Reading
 from playbooks import expressions
 from playbooks.definition import Foreach, Step, StepKind
@@ -48,8 +49,15 @@ def scopes_around(scope: str) -> tuple[str, ...]:
 # Outputs --------------------------------------------------------------------------------------------------
 
 
-def outputs_for(tasks: Sequence[Task]) -> Mapping[int, dict[str, Any]]:
-    """Task number → {step id: output} of what it sees, in one statement for any number of tasks."""
+def with_outputs(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    """To be read together with what `outputs_for` would read of tasks outside of all foreach steps."""
+    return tasks.annotate(seen=Listed(_with_output(run=OuterRef("run"), scope=OUTSIDE), "step", "output"))
+
+
+def outputs_for(tasks: Sequence[Any]) -> Mapping[int, dict[str, Any]]:
+    """Task number → {step id: output} of what it sees, in at most one statement for any number of tasks."""
+    if all(hasattr(task, "seen") and task.scope == OUTSIDE for task in tasks):
+        return {task.pk: dict(task.seen or ()) for task in tasks}
     found: dict[tuple[int, str], dict[str, Any]] = defaultdict(dict)
     for done in _done({task.run_id: None for task in tasks}, {task.scope for task in tasks}):
         found[done.run_id, done.scope][done.step] = done.output

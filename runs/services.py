@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db.models import BigIntegerField, CharField, IntegerField, Q, QuerySet
 
-from accounts.models import User
+from accounts.models import User, is_given, is_member
 from audit import actions
 from audit.context import origin
 from audit.services import SYSTEM, Actor, Line, act, contended, record, transitioned
@@ -47,7 +47,7 @@ from runs.advance import (
     tell_parent,
 )
 from runs.effects import confirm, intend
-from runs.inputs import Known, handed, outputs_for
+from runs.inputs import Known, handed, outputs_for, with_outputs
 from runs.leases import Lease, answer_digest, hashed, new_token, refuse_unless_held, ttl
 from runs.models import LOOK_AGAIN, Effect, Priority, Run, RunState, Task, TaskState
 from runs.retry import Fault
@@ -77,9 +77,7 @@ def start_run(
     Raises Forbidden without `runs.start` (agents are given it when they are made), Invalid for an unknown
     playbook or a payload that does not fit its schema, WrongState for a version that is not published.
     """
-    if not actor.has_perm("runs.start"):
-        raise Forbidden("You may not start runs: the permission runs.start is needed.")
-    chosen = _startable_version(playbook, protocol_id, version)
+    chosen = _startable_version(actor, playbook, protocol_id, version)
     definition = chosen.definition
     problems = payload_problems(definition.payload_schema, payload)
     if problems:
@@ -132,12 +130,15 @@ def _came_from(run: Run) -> dict[str, Any]:
     return {} if run.parent is None else {"parent_run": str(run.parent.run_id), "parent_path": run.parent.path}
 
 
-def _startable_version(playbook: str | None, protocol_id: int | None, number: int | None) -> Any:
-    """The version to start, read with the time and the numbers that the run and its first task will have."""
+def _startable_version(actor: User, playbook: str | None, protocol_id: int | None, number: int | None) -> Any:
+    """The version to start, read with the numbers that the run and its first task will have, and with the right."""
     given: dict[str, Any] = {"slug": playbook} if playbook is not None else {"protocol_id": protocol_id}
     if number is not None:
         given["number"] = number
-    found = _STARTABLE[frozenset(given)](**given)
+    found: list[Any] = _STARTABLE[frozenset(given)](**given, user_id=actor.pk)
+    may_start = bool(found) and found[0].may_start and actor.is_active
+    if not may_start and not actor.has_perm("runs.start"):  # which superusers have without being given it
+        raise Forbidden("You may not start runs: the permission runs.start is needed.")
     if found:
         return found[0]
     name = playbook if playbook is not None else protocol_id
@@ -162,9 +163,10 @@ def _startable(*given: str) -> Reading[Version]:
     }
     chosen = dict(wanted[name] for name in given)
     drawn = {"db_now": clock.Now(each_time=True), "next_run": NextNumber(Run), "next_task": NextNumber(Task)}
+    right = is_given(Param("user_id", BigIntegerField()), "runs.start")
 
     def newest() -> QuerySet[Version]:
-        versions = Version.objects.filter(state=VersionState.PUBLISHED, **chosen).annotate(**drawn)
+        versions = Version.objects.filter(state=VersionState.PUBLISHED, **chosen).annotate(**drawn, may_start=right)
         return versions.select_related("playbook").defer("document").order_by("-number")[:1]
 
     return Reading(newest)
@@ -187,10 +189,11 @@ def claim_tasks(*, role: str, actor: User, limit: int = 1) -> list[Lease]:
     performer = performers.of_role(role)
     if performer is not None:
         return performer.claims(role=role, actor=actor, limit=limit)
-    if role not in actor.roles:
+    ready = _ready_of_role(min(limit, MAX_CLAIM))(role=role, user_id=actor.pk)
+    if not ready and role not in actor.roles:
         raise RoleRequired(f"Only members of {role} may claim its tasks.")
     batch = Batch()
-    leases, lines = _lease(batch, _ready_of_role(min(limit, MAX_CLAIM))(role=role), actor=actor)
+    leases, lines = _lease(batch, ready, actor=actor)
     _write_claim(batch, lines)
     return leases
 
@@ -236,13 +239,16 @@ def _locked_for_claim(ready: QuerySet[Task], limit: int) -> QuerySet[Task]:
 
 @cache
 def _ready_of_role(limit: int) -> Reading[Task]:
-    wanted = {"role": Param("role", CharField()), "by_worker": False}
-    return Reading(lambda: _locked_for_claim(Task.objects.ready().filter(**wanted), limit))
+    """None for who is no member. Of one task, with the outputs it sees; of several, they are read once for a run."""
+    role = Param("role", CharField())
+    wanted = [is_member(Param("user_id", BigIntegerField()), role), Q(role=role, by_worker=False)]
+    read = with_outputs if limit == 1 else lambda tasks: tasks
+    return Reading(lambda: _locked_for_claim(read(Task.objects.ready().filter(*wanted)), limit))
 
 
 _ready_for_worker = Reading(
     lambda: _with_version(
-        Task.objects.ready().filter(pk=Param("task_id", BigIntegerField()), by_worker=True).order_by()
+        with_outputs(Task.objects.ready().filter(pk=Param("task_id", BigIntegerField()), by_worker=True).order_by())
     ).annotate(db_now=clock.Now(each_time=True))
 )
 

@@ -31,8 +31,10 @@ GROUND = {
         "mail",
         "converters",
         "lists",
+        "listed",
         "openapi",
         "prepared",
+        "problem",
         "state",
         "wake",
     )

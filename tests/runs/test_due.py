@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What time makes due is put right row by row, and one bad row stops nothing."""
 
+from dataclasses import replace
+
 import pytest
 from django.db import OperationalError
+from django_q.signing import SignedPackage
 
+from config import clock
 from runs import due, jobs
 from runs.broker import DueBroker
 from runs.models import Task
@@ -49,6 +53,27 @@ def test_a_database_that_is_away_is_no_fault_of_a_row():
 
     with pytest.raises(OperationalError):
         due.each([1, 2, 3], put_right)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_steps_of_runs_go_before_the_news_and_the_news_soon_after(monkeypatch):
+    rows = {"news": [1], "step": []}
+    seen = lambda: due.Sight(clock.now(), [(name, row) for name in rows for row in rows[name]], None, None)  # noqa: E731
+    source = due.Source(waiting=Task.objects.ready, since="ready_at", perform=print)
+    monkeypatch.setattr(due, "look", seen)
+    monkeypatch.setattr(due, "_sources", {"news": replace(source, is_news=True), "step": source})
+    monkeypatch.setattr("runs.broker.Conf.QUEUE_LIMIT", 10)
+    broker = DueBroker(list_key="test")
+    given = lambda: [SignedPackage.loads(package)["args"] for _, package in broker.dequeue() or ()]  # noqa: E731
+
+    assert given() == [("news", 1)]  # nobody waits for a step
+    rows["news"], rows["step"] = [2], [7]
+    assert given() == [("step", 7)]
+    rows["step"] = [7, 8]
+    assert given() == [("step", 8)]
+    assert next(filter(None, iter(given, None))) == [("news", 2)]
+    rows["news"], rows["step"] = [2, 3], [7, 8, 9]
+    assert given() == [("news", 3), ("step", 9)]  # who had to wait does not wait on and on
 
 
 @pytest.mark.django_db(transaction=True)
