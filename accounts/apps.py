@@ -9,8 +9,9 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import log_ins, seeds, triggers
+        from audit.guards import invariants
         from audit.triggers import declare
 
         log_ins.connect()
-        declare(*triggers.TRIGGERS)
+        declare(*triggers.TRIGGERS, *invariants(self.label))
         post_migrate.connect(seeds.after_migrate, dispatch_uid="accounts.seeds")

@@ -23,6 +23,7 @@ from simple_history.models import HistoricalRecords
 from audit.context import coming_from
 from audit.services import SYSTEM, Subject
 from config.errors import Refused
+from config.invariant import Invariant
 from config.prepared import Param, Reading
 
 ROLE_NAME = re.compile(r"(agent|human|svc):[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -73,11 +74,11 @@ class User(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         constraints = [
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(kind=Kind.HUMAN) | Q(is_staff=False, is_superuser=False),
                 name="user_only_people_enter_the_admin",
             ),
-            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="user_kind_known"),
+            Invariant(condition=Q(kind__in=Kind.values), name="user_kind_known"),
         ]
 
     @cached_property

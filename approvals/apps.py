@@ -34,6 +34,7 @@ class ApprovalsConfig(AppConfig):
         )
         from approvals.models import ActionRequest, Draft, Receipt, Secret, StandingRule
         from audit import feed, visibility
+        from audit.guards import invariants
         from audit.triggers import declare
         from playbooks import policies
         from runs import due, performers
@@ -66,7 +67,7 @@ class ApprovalsConfig(AppConfig):
         performers.check_before_call(spending.check_call)
         performers.open_secrets_by(secret_calls.opened_for_call)
         post_migrate.connect(signing.register_after_migrate, sender=self, dispatch_uid="approvals.signing_key")
-        declare(*triggers.TRIGGERS)
+        declare(*triggers.TRIGGERS, *invariants(self.label))
         post_migrate.connect(calendar_services.after_migrate, sender=self, dispatch_uid="approvals.calendars")
         visibility.allow(lambda user: Q(request_id__in=ActionRequest.objects.visible_to(user).values("pk")))
         post_migrate.connect(seeds.after_migrate, sender=self, dispatch_uid="approvals.seeds")

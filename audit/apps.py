@@ -11,9 +11,9 @@ class AuditConfig(AppConfig):
     verbose_name = "Action log"
 
     def ready(self) -> None:
-        from audit import log_triggers, triggers
+        from audit import guards, log_triggers, triggers
 
-        triggers.declare(*log_triggers.TRIGGERS)
+        triggers.declare(*log_triggers.TRIGGERS, *guards.invariants(self.label))
         post_migrate.connect(begin_log, sender=self, dispatch_uid="audit.begin_log")
 
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from django.db import models
+from django.apps import apps
+from django.db import connection, models
 from django_fsm import FSMFieldMixin
 
 from audit.triggers import PREFIX, Event, Trigger
+from config.invariant import Invariant
 
 Model = type[models.Model]
 
@@ -82,6 +84,23 @@ def starts_in(model: Model, *states: str, field: str = "state") -> Trigger:
     """Rows are born in one of these states."""
     condition = f"NEW.{_column(model, field)} NOT IN ({sql_words(states)})"
     return _trigger(model, "starts", "INSERT", condition, "no row begins in this state")
+
+
+def invariants(app_label: str) -> list[Trigger]:
+    """What each model of an app declares of every row, where no check constraint holds it (`config/invariant.py`)."""
+    if connection.vendor != "postgresql":
+        return []
+    events: tuple[tuple[Event, str], ...] = (("INSERT", ""), ("UPDATE", "_on_update"))
+    return [
+        Trigger(
+            f"{PREFIX}{each.name}{ending}", model._meta.db_table, event,
+            f"NOT ({each.condition_sql(model, 'NEW')})", "its row would say what cannot be", ("postgresql",),
+        )
+        for model in apps.get_app_config(app_label).get_models()
+        for each in model._meta.constraints
+        if isinstance(each, Invariant)
+        for event, ending in events
+    ]  # fmt: skip
 
 
 def changed(model: Model, *fields: str) -> str:

@@ -16,6 +16,7 @@ from django.db import models
 from django.db.models import Q
 
 from audit.canonical import commitment, opened
+from config.invariant import Invariant
 
 
 def new_origin() -> str:
@@ -30,7 +31,7 @@ class Log(models.Model):
 
     class Meta:
         default_permissions = ()
-        constraints = [models.CheckConstraint(condition=Q(id=1), name="log_is_one")]
+        constraints = [Invariant(condition=Q(id=1), name="log_is_one")]
 
     def __str__(self) -> str:
         return self.origin
@@ -77,7 +78,7 @@ class Entry(models.Model):
             models.Index(fields=["id"], condition=Q(leaf_index__isnull=True), name="entry_unplaced"),
         ]
         # SQLite shows its triggers -1 for an id not yet given, so no entry may really have that one.
-        constraints = [models.CheckConstraint(condition=Q(id__gt=0), name="entry_id_positive")]
+        constraints = [Invariant(condition=Q(id__gt=0), name="entry_id_positive")]
 
     def __str__(self) -> str:
         return f"{self.id} {self.action}"

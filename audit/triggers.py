@@ -238,6 +238,9 @@ class _PostgreSQL:
             f"ERRCODE = 'integrity_constraint_violation', TABLE = '{rule.table}', CONSTRAINT = '{rule.name}'; END IF; "
             for rule in trigger.rules
         )
+        if len(trigger.rules) > 1:  # asked all at once first: each question costs by itself
+            broken = " OR ".join(f"({rule.condition})" for rule in trigger.rules)
+            refusals = f"IF {broken} THEN {refusals}END IF; "
         return f"BEGIN {refusals}RETURN {row}; END"
 
 

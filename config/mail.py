@@ -22,6 +22,7 @@ from django.db.models import Q
 from config import clock, wake
 from config.crash import crash_point
 from config.guard import GuardedModel
+from config.invariant import Invariant
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ class DueRow(GuardedModel):
     @staticmethod
     def constraints(name: str) -> list[models.BaseConstraint]:
         return [
-            models.CheckConstraint(condition=Q(state__in=MailState.values), name=f"{name}_state_known"),
-            models.CheckConstraint(
+            Invariant(condition=Q(state__in=MailState.values), name=f"{name}_state_known"),
+            Invariant(
                 condition=Q(state=MailState.SENT, sent_at__isnull=False)
                 | (~Q(state=MailState.SENT) & Q(sent_at__isnull=True)),
                 name=f"{name}_sent_iff_at",

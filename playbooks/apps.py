@@ -10,10 +10,11 @@ class PlaybooksConfig(AppConfig):
     name = "playbooks"
 
     def ready(self) -> None:
+        from audit.guards import invariants
         from audit.triggers import declare
         from playbooks import catalogue, connectors, seeds, triggers
 
-        declare(*triggers.TRIGGERS)
+        declare(*triggers.TRIGGERS, *invariants(self.label))
         catalogue.add_source(connectors.SOURCE)
         post_migrate.connect(seeds.after_migrate, sender=self, dispatch_uid="playbooks.seeds")
         for module in settings.ACTION_MODULES:

@@ -19,6 +19,7 @@ from simple_history.models import HistoricalRecords
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
+from config.invariant import Invariant
 from playbooks.definition import Definition
 from playbooks.versioning import AnyVersion, version_constraints
 from playbooks.versioning import VersionState as VersionState
@@ -105,7 +106,7 @@ class RuleSet(models.Model):
         ordering = ["slug"]
         default_permissions = ("view",)
         permissions = [("govern", "May write, publish and retire rule sets")]
-        constraints = [models.CheckConstraint(condition=Q(concern__in=Concern.values), name="ruleset_concern_known")]
+        constraints = [Invariant(condition=Q(concern__in=Concern.values), name="ruleset_concern_known")]
 
     def __str__(self) -> str:
         return self.title
@@ -179,22 +180,22 @@ class Connector(models.Model):
         default_permissions = ("view",)
         permissions = [("manage_connectors", "May make, change and disable connectors")]
         constraints = [
-            models.CheckConstraint(condition=Q(method__in=ConnectorMethod.values), name="connector_method_known"),
-            models.CheckConstraint(
+            Invariant(condition=Q(method__in=ConnectorMethod.values), name="connector_method_known"),
+            Invariant(
                 condition=Q(url__startswith="https://") | Q(url__startswith="http://"), name="connector_speaks_http"
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(query_url="") | (Q(query_url__startswith="http") & Q(query_url__contains="{key}")),
                 name="connector_asks_by_key",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(connect_seconds__gte=1, read_seconds__gte=1)
                 & Q(total_seconds__gte=F("connect_seconds"))
                 & Q(total_seconds__gte=F("read_seconds")),
                 name="connector_times_fit",
             ),
-            models.CheckConstraint(condition=_names_a_secret("secret_ref"), name="connector_names_its_secret"),
-            models.CheckConstraint(condition=_names_a_secret("signing_ref"), name="connector_names_its_signing_secret"),
+            Invariant(condition=_names_a_secret("secret_ref"), name="connector_names_its_secret"),
+            Invariant(condition=_names_a_secret("signing_ref"), name="connector_names_its_signing_secret"),
         ]
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django_fsm import FSMModelMixin
 
+from config.invariant import Invariant
 from config.state import StateField
 
 
@@ -54,13 +55,13 @@ def version_constraints(of: str, named: str, **published: Any) -> list[models.Ba
     """Of a kind of versions, whose names begin with `named`; `published` is what else one has that was published."""
     return [
         models.UniqueConstraint(fields=[of, "number"], name=f"{named}_number_once"),
-        models.CheckConstraint(condition=Q(state__in=VersionState.values), name=f"{named}_state_known"),
-        models.CheckConstraint(
+        Invariant(condition=Q(state__in=VersionState.values), name=f"{named}_state_known"),
+        Invariant(
             condition=Q(state=VersionState.DRAFT, published_at__isnull=True)
             | (~Q(state=VersionState.DRAFT) & Q(published_at__isnull=False, **published)),
             name=f"{named}_published_iff_not_draft",
         ),
-        models.CheckConstraint(
+        Invariant(
             condition=Q(state=VersionState.RETIRED, retired_at__isnull=False)
             | (~Q(state=VersionState.RETIRED) & Q(retired_at__isnull=True)),
             name=f"{named}_retired_iff_retired_at",

@@ -9,6 +9,7 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         from accounts.access import on_access_ended
         from audit import feed, visibility
+        from audit.guards import invariants
         from audit.triggers import declare
         from runs import children, due, events, jobs, services, timers, triggers
         from runs.models import Run, Task
@@ -18,7 +19,7 @@ class RunsConfig(AppConfig):
         due.register_source("notice", jobs.notices())
         due.register_sweep(timers.look_at_tasks, Task)
         due.register_sweep(timers.look_at_runs, Run)
-        declare(*triggers.TRIGGERS)
+        declare(*triggers.TRIGGERS, *invariants(self.label))
         visibility.allow(lambda user: Q(run_id__in=Run.objects.visible_to(user).values("pk")))
         feed.describe("run", events.of_runs)
         feed.describe("task", events.of_runs)

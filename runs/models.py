@@ -19,6 +19,7 @@ from audit import actions
 from audit.services import Subject
 from config import wake
 from config.guard import GuardedModel
+from config.invariant import Invariant
 from config.mail import DueMail, MailState
 from config.state import StateField
 from playbooks.definition import Step, StepKind
@@ -131,8 +132,8 @@ class Run(FSMModelMixin, GuardedModel):
             models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="run_of_parent"),
         ]
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_known"),
-            models.CheckConstraint(
+            Invariant(condition=Q(state__in=RunState.values), name="run_state_known"),
+            Invariant(
                 condition=Q(state__in=ENDED_RUNS, ended_at__isnull=False, next_check_at__isnull=True)
                 | (~Q(state__in=ENDED_RUNS) & Q(ended_at__isnull=True, next_check_at__isnull=False)),
                 name="run_open_iff_checked_again",
@@ -309,9 +310,9 @@ class Task(FSMModelMixin, GuardedModel):
                 fields=["run", "path"], condition=Q(state__in=OPEN_TASKS), name="task_one_open_per_path"
             ),
             models.UniqueConstraint(fields=["run", "path", "attempt"], name="task_attempt_once"),
-            models.CheckConstraint(condition=Q(state__in=TaskState.values), name="task_state_known"),
-            models.CheckConstraint(condition=Q(kind__in=[*StepKind]), name="task_kind_is_known"),
-            models.CheckConstraint(
+            Invariant(condition=Q(state__in=TaskState.values), name="task_state_known"),
+            Invariant(condition=Q(kind__in=[*StepKind]), name="task_kind_is_known"),
+            Invariant(
                 condition=(
                     Q(
                         state=TaskState.RUNNING,
@@ -324,29 +325,27 @@ class Task(FSMModelMixin, GuardedModel):
                 | (~Q(state=TaskState.RUNNING) & Q(lease_expires_at__isnull=True, token_hash="")),
                 name="task_lease_iff_running",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(ready_at__isnull=True) | Q(state=TaskState.PENDING),
                 name="task_ready_only_if_pending",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(state__in=OPEN_TASKS, next_check_at__isnull=False, ended_at__isnull=True)
                 | (~Q(state__in=OPEN_TASKS) & Q(next_check_at__isnull=True, ended_at__isnull=False)),
                 name="task_open_iff_checked_again",
             ),
-            models.CheckConstraint(
-                condition=~Q(state=TaskState.COMPLETED) | ~Q(outcome=""), name="task_completed_has_outcome"
-            ),
-            models.CheckConstraint(
+            Invariant(condition=~Q(state=TaskState.COMPLETED) | ~Q(outcome=""), name="task_completed_has_outcome"),
+            Invariant(
                 condition=Q(kind__in=HELD_KINDS) | ~Q(state=TaskState.RUNNING), name="task_held_only_if_of_held_kind"
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=~Q(kind__in=HELD_KINDS)
                 | ~Q(state=TaskState.COMPLETED)
                 | Q(fence__gt=0)
                 | Q(approval__isnull=False),
                 name="task_completed_by_somebody",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(resolution="", resolved_at__isnull=True)
                 | (Q(state=TaskState.INCIDENT, resolved_at__isnull=False) & ~Q(resolution="")),
                 name="task_resolved_only_if_incident",
@@ -594,7 +593,7 @@ class Effect(models.Model):
     class Meta:
         default_permissions = ("view",)
         constraints = [
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(state=EffectState.CONFIRMED, confirmed_at__isnull=False)
                 | Q(state=EffectState.INTENDED, confirmed_at__isnull=True),
                 name="effect_confirmed_iff_at",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 import django.db.models.deletion
 import django_fsm
 import simple_history.models
@@ -329,7 +330,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('paused_at__isnull', False), ('state', 'info_requested')), models.Q(models.Q(('state', 'info_requested'), _negated=True), ('paused_at__isnull', True)), _connector='OR'), name='request_paused_iff_info_requested'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('paused_at__isnull', False), ('state', 'info_requested')), models.Q(models.Q(('state', 'info_requested'), _negated=True), ('paused_at__isnull', True)), _connector='OR'), name='request_paused_iff_info_requested'),
         ),
         migrations.AddConstraint(
             model_name='asked',
@@ -341,15 +342,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='policyversion',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'published', 'retired'])), name='policy_version_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['draft', 'published', 'retired'])), name='policy_version_state_known'),
         ),
         migrations.AddConstraint(
             model_name='policyversion',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('published_at__isnull', True), ('state', 'draft')), models.Q(models.Q(('state', 'draft'), _negated=True), ('published_at__isnull', False)), _connector='OR'), name='policy_version_published_iff_not_draft'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('published_at__isnull', True), ('state', 'draft')), models.Q(models.Q(('state', 'draft'), _negated=True), ('published_at__isnull', False)), _connector='OR'), name='policy_version_published_iff_not_draft'),
         ),
         migrations.AddConstraint(
             model_name='policyversion',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('retired_at__isnull', False), ('state', 'retired')), models.Q(models.Q(('state', 'retired'), _negated=True), ('retired_at__isnull', True)), _connector='OR'), name='policy_version_retired_iff_retired_at'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('retired_at__isnull', False), ('state', 'retired')), models.Q(models.Q(('state', 'retired'), _negated=True), ('retired_at__isnull', True)), _connector='OR'), name='policy_version_retired_iff_retired_at'),
         ),
         migrations.AddConstraint(
             model_name='revision',
@@ -365,22 +366,22 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='standingrule',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['proposed', 'active', 'revoked', 'expired'])), name='standing_rule_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['proposed', 'active', 'revoked', 'expired'])), name='standing_rule_state_known'),
         ),
         migrations.AddConstraint(
             model_name='standingrule',
-            constraint=models.CheckConstraint(condition=models.Q(('uses__lte', models.F('max_uses'))), name='standing_rule_within_its_uses'),
+            constraint=config.invariant.Invariant(condition=models.Q(('uses__lte', models.F('max_uses'))), name='standing_rule_within_its_uses'),
         ),
         migrations.AddConstraint(
             model_name='standingrule',
-            constraint=models.CheckConstraint(condition=models.Q(('valid_until__gt', models.F('valid_from'))), name='standing_rule_ends'),
+            constraint=config.invariant.Invariant(condition=models.Q(('valid_until__gt', models.F('valid_from'))), name='standing_rule_ends'),
         ),
         migrations.AddConstraint(
             model_name='standingrule',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('activated_by__isnull', True), ('state', 'proposed')), ('state', 'revoked'), ('state', 'expired'), models.Q(('activated_by__isnull', False), ('state', 'active'), models.Q(('activated_by', models.F('proposed_by')), _negated=True)), _connector='OR'), name='standing_rule_by_two_people'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('activated_by__isnull', True), ('state', 'proposed')), ('state', 'revoked'), ('state', 'expired'), models.Q(('activated_by__isnull', False), ('state', 'active'), models.Q(('activated_by', models.F('proposed_by')), _negated=True)), _connector='OR'), name='standing_rule_by_two_people'),
         ),
         migrations.AddConstraint(
             model_name='standingrule',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('next_check_at__isnull', False), ('state__in', ['proposed', 'active'])), models.Q(('next_check_at__isnull', True), ('state__in', ['revoked', 'expired'])), _connector='OR'), name='standing_rule_open_iff_checked_again'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('next_check_at__isnull', False), ('state__in', ['proposed', 'active'])), models.Q(('next_check_at__isnull', True), ('state__in', ['revoked', 'expired'])), _connector='OR'), name='standing_rule_open_iff_checked_again'),
         ),
     ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 import approvals.models.receipts
 import django.db.models.deletion
 import django_fsm
@@ -103,27 +104,27 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['held', 'ready', 'spent', 'revoked', 'expired'])), name='receipt_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['held', 'ready', 'spent', 'revoked', 'expired'])), name='receipt_state_known'),
         ),
         migrations.AddConstraint(
             model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(('executor__in', ['engine', 'step', 'caller'])), name='receipt_executor_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('executor__in', ['engine', 'step', 'caller'])), name='receipt_executor_known'),
         ),
         migrations.AddConstraint(
             model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(('uses_allowed__gte', 1), ('uses__lte', models.F('uses_allowed'))), name='receipt_uses_within'),
+            constraint=config.invariant.Invariant(condition=models.Q(('uses_allowed__gte', 1), ('uses__lte', models.F('uses_allowed'))), name='receipt_uses_within'),
         ),
         migrations.AddConstraint(
             model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'spent'), ('uses', models.F('uses_allowed'))), models.Q(models.Q(('state', 'spent'), _negated=True), ('uses__lt', models.F('uses_allowed'))), _connector='OR'), name='receipt_spent_iff_used_up'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('state', 'spent'), ('uses', models.F('uses_allowed'))), models.Q(models.Q(('state', 'spent'), _negated=True), ('uses__lt', models.F('uses_allowed'))), _connector='OR'), name='receipt_spent_iff_used_up'),
         ),
         migrations.AddConstraint(
             model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', True), ('next_check_at__isnull', False), ('state__in', ('held', 'ready'))), models.Q(models.Q(('state__in', ('held', 'ready')), _negated=True), ('closed_at__isnull', False), ('next_check_at__isnull', True)), _connector='OR'), name='receipt_open_iff_checked_again'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('closed_at__isnull', True), ('next_check_at__isnull', False), ('state__in', ('held', 'ready'))), models.Q(models.Q(('state__in', ('held', 'ready')), _negated=True), ('closed_at__isnull', False), ('next_check_at__isnull', True)), _connector='OR'), name='receipt_open_iff_checked_again'),
         ),
         migrations.AddConstraint(
             model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(('not_after__isnull', True), ('not_after__gt', models.F('not_before')), _connector='OR'), name='receipt_window_is_one'),
+            constraint=config.invariant.Invariant(condition=models.Q(('not_after__isnull', True), ('not_after__gt', models.F('not_before')), _connector='OR'), name='receipt_window_is_one'),
         ),
         migrations.AddConstraint(
             model_name='receipt',
@@ -139,11 +140,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='receiptalert',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='receipt_alert_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='receipt_alert_state_known'),
         ),
         migrations.AddConstraint(
             model_name='receiptalert',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='receipt_alert_sent_iff_at'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='receipt_alert_sent_iff_at'),
         ),
         migrations.AddConstraint(
             model_name='spending',

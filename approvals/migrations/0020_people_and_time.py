@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 import django.db.models.deletion
 import simple_history.models
 from django.conf import settings
@@ -91,11 +92,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='actionrequest',
-            constraint=models.CheckConstraint(condition=models.Q(('decided_by__isnull', True), ('expires_at__isnull', True), ('decided_at__lt', models.F('expires_at')), _connector='OR'), name='request_decided_in_time'),
+            constraint=config.invariant.Invariant(condition=models.Q(('decided_by__isnull', True), ('expires_at__isnull', True), ('decided_at__lt', models.F('expires_at')), _connector='OR'), name='request_decided_in_time'),
         ),
         migrations.AddConstraint(
             model_name='calendar',
-            constraint=models.CheckConstraint(condition=models.Q(('zone', ''), _negated=True), name='calendar_has_a_zone'),
+            constraint=config.invariant.Invariant(condition=models.Q(('zone', ''), _negated=True), name='calendar_has_a_zone'),
         ),
         migrations.AddField(
             model_name='delegation',
@@ -129,18 +130,18 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='delegation',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('starts_at'))), name='delegation_ends_after_it_starts'),
+            constraint=config.invariant.Invariant(condition=models.Q(('ends_at__gt', models.F('starts_at'))), name='delegation_ends_after_it_starts'),
         ),
         migrations.AddConstraint(
             model_name='delegation',
-            constraint=models.CheckConstraint(condition=models.Q(('delegate', models.F('giver')), _negated=True), name='delegation_to_somebody_else'),
+            constraint=config.invariant.Invariant(condition=models.Q(('delegate', models.F('giver')), _negated=True), name='delegation_to_somebody_else'),
         ),
         migrations.AddConstraint(
             model_name='delegation',
-            constraint=models.CheckConstraint(condition=models.Q(('max_severity__in', ['low', 'medium', 'high', 'critical'])), name='delegation_severity_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('max_severity__in', ['low', 'medium', 'high', 'critical'])), name='delegation_severity_known'),
         ),
         migrations.AddConstraint(
             model_name='delegation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('revoked_at__isnull', True), ('revoked_by__isnull', True)), models.Q(('revoked_at__isnull', False), ('revoked_by__isnull', False)), _connector='OR'), name='delegation_revoked_iff_by_somebody'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('revoked_at__isnull', True), ('revoked_by__isnull', True)), models.Q(('revoked_at__isnull', False), ('revoked_by__isnull', False)), _connector='OR'), name='delegation_revoked_iff_by_somebody'),
         ),
     ]

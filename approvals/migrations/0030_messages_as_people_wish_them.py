@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import config.invariant
 import datetime
 
 import django.db.models.deletion
@@ -159,15 +160,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='preference',
-            constraint=models.CheckConstraint(condition=models.Q(('reach__in', ['mail', 'slack', 'both'])), name='preference_reach_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('reach__in', ['mail', 'slack', 'both'])), name='preference_reach_known'),
         ),
         migrations.AddConstraint(
             model_name='preference',
-            constraint=models.CheckConstraint(condition=models.Q(('rhythm__in', ['at_once', 'hourly', 'daily'])), name='preference_rhythm_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('rhythm__in', ['at_once', 'hourly', 'daily'])), name='preference_rhythm_known'),
         ),
         migrations.AddConstraint(
             model_name='preference',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('quiet_from__isnull', True), ('quiet_until__isnull', True)), models.Q(('quiet_from__isnull', False), ('quiet_until__isnull', False)), _connector='OR'), name='preference_quiet_has_both_ends'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('quiet_from__isnull', True), ('quiet_until__isnull', True)), models.Q(('quiet_from__isnull', False), ('quiet_until__isnull', False)), _connector='OR'), name='preference_quiet_has_both_ends'),
         ),
         migrations.AddField(
             model_name='summary',
@@ -189,11 +190,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='notification',
-            constraint=models.CheckConstraint(condition=models.Q(('channel__in', ['mail', 'slack'])), name='notification_channel_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('channel__in', ['mail', 'slack'])), name='notification_channel_known'),
         ),
         migrations.AddConstraint(
             model_name='notification',
-            constraint=models.CheckConstraint(condition=models.Q(('summary__isnull', True), ('channel', 'mail'), _connector='OR'), name='notification_summaries_are_mails'),
+            constraint=config.invariant.Invariant(condition=models.Q(('summary__isnull', True), ('channel', 'mail'), _connector='OR'), name='notification_summaries_are_mails'),
         ),
         migrations.AddIndex(
             model_name='broadcast',
@@ -201,19 +202,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='broadcast',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='broadcast_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='broadcast_state_known'),
         ),
         migrations.AddConstraint(
             model_name='broadcast',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='broadcast_sent_iff_at'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='broadcast_sent_iff_at'),
         ),
         migrations.AddConstraint(
             model_name='maillink',
-            constraint=models.CheckConstraint(condition=models.Q(('expires_at__gt', models.F('created_at'))), name='mail_link_ends_later'),
+            constraint=config.invariant.Invariant(condition=models.Q(('expires_at__gt', models.F('created_at'))), name='mail_link_ends_later'),
         ),
         migrations.AddConstraint(
             model_name='maillink',
-            constraint=models.CheckConstraint(condition=models.Q(('used_at__isnull', True), ('revoked_at__isnull', True), _connector='OR'), name='mail_link_used_or_revoked'),
+            constraint=config.invariant.Invariant(condition=models.Q(('used_at__isnull', True), ('revoked_at__isnull', True), _connector='OR'), name='mail_link_used_or_revoked'),
         ),
         migrations.AddIndex(
             model_name='summary',
@@ -225,10 +226,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='summary',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='summary_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='summary_state_known'),
         ),
         migrations.AddConstraint(
             model_name='summary',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='summary_sent_iff_at'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='summary_sent_iff_at'),
         ),
     ]

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import config.invariant
 import django.db.models.deletion
 import simple_history.models
 from django.conf import settings
@@ -136,11 +137,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='externalsystem',
-            constraint=models.CheckConstraint(condition=models.Q(('secret_ref__startswith', 'env:'), ('secret_ref__startswith', 'file:/'), _connector='OR'), name='external_names_its_secret'),
+            constraint=config.invariant.Invariant(condition=models.Q(('secret_ref__startswith', 'env:'), ('secret_ref__startswith', 'file:/'), _connector='OR'), name='external_names_its_secret'),
         ),
         migrations.AddConstraint(
             model_name='externalsystem',
-            constraint=models.CheckConstraint(condition=models.Q(('url', ''), ('url__startswith', 'https://'), ('url__startswith', 'http://'), _connector='OR'), name='external_speaks_http'),
+            constraint=config.invariant.Invariant(condition=models.Q(('url', ''), ('url__startswith', 'https://'), ('url__startswith', 'http://'), _connector='OR'), name='external_speaks_http'),
         ),
         migrations.AddField(
             model_name='externalnotice',
@@ -191,11 +192,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='externalnotice',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='external_notice_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='external_notice_state_known'),
         ),
         migrations.AddConstraint(
             model_name='externalnotice',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='external_notice_sent_iff_at'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='external_notice_sent_iff_at'),
         ),
         migrations.AddConstraint(
             model_name='externaluser',
@@ -215,10 +216,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='slackcode',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='slack_code_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='slack_code_state_known'),
         ),
         migrations.AddConstraint(
             model_name='slackcode',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='slack_code_sent_iff_at'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='slack_code_sent_iff_at'),
         ),
     ]

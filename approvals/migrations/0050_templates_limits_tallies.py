@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 import django.db.models.deletion
 import simple_history.models
 from django.conf import settings
@@ -144,7 +145,7 @@ class Migration(migrations.Migration):
                 'ordering': ['name'],
                 'permissions': [('manage_templates', 'May make and change templates of requests')],
                 'default_permissions': ('view',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('request_type__in', ['api_key', 'account_creation', 'legal_document', 'payment_authorization', 'business_setup', 'strategic_decision', 'custom'])), name='template_type_known'), models.CheckConstraint(condition=models.Q(('severity__in', ['low', 'medium', 'high', 'critical'])), name='template_severity_known'), models.CheckConstraint(condition=models.Q(('role', ''), ('role__startswith', 'human:'), _connector='OR'), name='template_asks_people'), models.CheckConstraint(condition=models.Q(('revision__gte', 1)), name='template_revision_positive')],
+                'constraints': [config.invariant.Invariant(condition=models.Q(('request_type__in', ['api_key', 'account_creation', 'legal_document', 'payment_authorization', 'business_setup', 'strategic_decision', 'custom'])), name='template_type_known'), config.invariant.Invariant(condition=models.Q(('severity__in', ['low', 'medium', 'high', 'critical'])), name='template_severity_known'), config.invariant.Invariant(condition=models.Q(('role', ''), ('role__startswith', 'human:'), _connector='OR'), name='template_asks_people'), config.invariant.Invariant(condition=models.Q(('revision__gte', 1)), name='template_revision_positive')],
             },
         ),
         migrations.AddField(

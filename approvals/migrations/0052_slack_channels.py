@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 import django.db.models.deletion
 import simple_history.models
 from django.conf import settings
@@ -88,10 +89,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='channelpost',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='channel_post_state_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('state__in', ['due', 'sent', 'failed', 'not_needed'])), name='channel_post_state_known'),
         ),
         migrations.AddConstraint(
             model_name='channelpost',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='channel_post_sent_iff_at'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='channel_post_sent_iff_at'),
         ),
     ]

@@ -14,6 +14,7 @@ from simple_history.models import HistoricalRecords
 from approvals.models.requests import ActionRequest
 from approvals.routing import Reach, Rhythm, Wishes
 from audit.services import Subject
+from config.invariant import Invariant
 from config.mail import DueMail, DueRow, MailState
 
 ASKED, DECIDED, CLOSED, SUMMARY = "asked", "decided", "closed", "summary"
@@ -76,8 +77,8 @@ class Notification(DueMail):
             models.UniqueConstraint(
                 fields=["request", "recipient", "channel", "purpose", "told_at"], name="notification_once_and_told"
             ),
-            models.CheckConstraint(condition=Q(channel__in=Channel.values), name="notification_channel_known"),
-            models.CheckConstraint(
+            Invariant(condition=Q(channel__in=Channel.values), name="notification_channel_known"),
+            Invariant(
                 condition=Q(summary__isnull=True) | Q(channel=Channel.MAIL), name="notification_summaries_are_mails"
             ),
             *DueMail.constraints("notification"),
@@ -153,13 +154,9 @@ class Preference(models.Model):
         verbose_name, verbose_name_plural = "how somebody is told", "how people are told"
         default_permissions = ("view",)
         constraints = [
-            models.CheckConstraint(
-                condition=Q(reach__in=[each.value for each in Reach]), name="preference_reach_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(rhythm__in=[each.value for each in Rhythm]), name="preference_rhythm_known"
-            ),
-            models.CheckConstraint(
+            Invariant(condition=Q(reach__in=[each.value for each in Reach]), name="preference_reach_known"),
+            Invariant(condition=Q(rhythm__in=[each.value for each in Rhythm]), name="preference_rhythm_known"),
+            Invariant(
                 condition=Q(quiet_from__isnull=True, quiet_until__isnull=True)
                 | Q(quiet_from__isnull=False, quiet_until__isnull=False),
                 name="preference_quiet_has_both_ends",
@@ -198,10 +195,8 @@ class MailLink(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            models.CheckConstraint(condition=Q(expires_at__gt=models.F("created_at")), name="mail_link_ends_later"),
-            models.CheckConstraint(
-                condition=Q(used_at__isnull=True) | Q(revoked_at__isnull=True), name="mail_link_used_or_revoked"
-            ),
+            Invariant(condition=Q(expires_at__gt=models.F("created_at")), name="mail_link_ends_later"),
+            Invariant(condition=Q(used_at__isnull=True) | Q(revoked_at__isnull=True), name="mail_link_used_or_revoked"),
         ]
 
     def __str__(self) -> str:

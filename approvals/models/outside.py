@@ -12,6 +12,7 @@ from simple_history.models import HistoricalRecords
 
 from approvals.models.requests import ActionRequest
 from audit.services import Subject
+from config.invariant import Invariant
 from config.mail import DueMail, DueRow, MailState
 
 LONGEST_ID = 200  # of a person or a message, as others name them
@@ -90,8 +91,8 @@ class ExternalSystem(models.Model):
         default_permissions = ("view",)
         permissions = [("manage_external", "May connect approval systems, and say who is who there")]
         constraints = [
-            models.CheckConstraint(condition=_names_a_secret("secret_ref"), name="external_names_its_secret"),
-            models.CheckConstraint(
+            Invariant(condition=_names_a_secret("secret_ref"), name="external_names_its_secret"),
+            Invariant(
                 condition=Q(url="") | Q(url__startswith="https://") | Q(url__startswith="http://"),
                 name="external_speaks_http",
             ),

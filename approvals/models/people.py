@@ -18,6 +18,7 @@ from approvals.models.votes import Asked
 from audit.services import Subject
 from config import clock
 from config.guard import GuardedModel
+from config.invariant import Invariant
 
 
 class Calendar(models.Model):
@@ -35,7 +36,7 @@ class Calendar(models.Model):
         ordering = ["slug"]
         default_permissions = ("view",)
         permissions = [("manage_calendars", "May make and change calendars")]
-        constraints = [models.CheckConstraint(condition=~Q(zone=""), name="calendar_has_a_zone")]
+        constraints = [Invariant(condition=~Q(zone=""), name="calendar_has_a_zone")]
 
     def __str__(self) -> str:
         return self.title
@@ -120,10 +121,10 @@ class Delegation(GuardedModel):
         default_permissions = ("view",)
         permissions = [("manage_delegations", "May delegate for others, and revoke their delegations")]
         constraints = [
-            models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="delegation_ends_after_it_starts"),
-            models.CheckConstraint(condition=~Q(delegate=F("giver")), name="delegation_to_somebody_else"),
-            models.CheckConstraint(condition=Q(max_severity__in=Severity.values), name="delegation_severity_known"),
-            models.CheckConstraint(
+            Invariant(condition=Q(ends_at__gt=F("starts_at")), name="delegation_ends_after_it_starts"),
+            Invariant(condition=~Q(delegate=F("giver")), name="delegation_to_somebody_else"),
+            Invariant(condition=Q(max_severity__in=Severity.values), name="delegation_severity_known"),
+            Invariant(
                 condition=Q(revoked_at__isnull=True, revoked_by__isnull=True)
                 | Q(revoked_at__isnull=False, revoked_by__isnull=False),
                 name="delegation_revoked_iff_by_somebody",

@@ -15,6 +15,7 @@ from simple_history.models import HistoricalRecords
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
+from config.invariant import Invariant
 from config.state import StateField
 from playbooks.versioning import AnyVersion, VersionState, version_constraints
 
@@ -113,17 +114,17 @@ class StandingRule(FSMModelMixin, GuardedModel):
             ),
         ]
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=RuleState.values), name="standing_rule_state_known"),
-            models.CheckConstraint(condition=Q(uses__lte=F("max_uses")), name="standing_rule_within_its_uses"),
-            models.CheckConstraint(condition=Q(valid_until__gt=F("valid_from")), name="standing_rule_ends"),
-            models.CheckConstraint(
+            Invariant(condition=Q(state__in=RuleState.values), name="standing_rule_state_known"),
+            Invariant(condition=Q(uses__lte=F("max_uses")), name="standing_rule_within_its_uses"),
+            Invariant(condition=Q(valid_until__gt=F("valid_from")), name="standing_rule_ends"),
+            Invariant(
                 condition=Q(state=RuleState.PROPOSED, activated_by__isnull=True)
                 | Q(state=RuleState.REVOKED)
                 | Q(state=RuleState.EXPIRED)
                 | (Q(state=RuleState.ACTIVE, activated_by__isnull=False) & ~Q(activated_by=F("proposed_by"))),
                 name="standing_rule_by_two_people",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(state__in=[RuleState.PROPOSED, RuleState.ACTIVE], next_check_at__isnull=False)
                 | Q(state__in=[RuleState.REVOKED, RuleState.EXPIRED], next_check_at__isnull=True),
                 name="standing_rule_open_iff_checked_again",

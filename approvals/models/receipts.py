@@ -20,6 +20,7 @@ from approvals.models.requests import ActionRequest
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
+from config.invariant import Invariant
 from config.mail import DueMail, MailState
 from config.state import StateField
 from runs.models import LOOK_AGAIN, Run, Task
@@ -106,22 +107,20 @@ class Receipt(FSMModelMixin, GuardedModel):
             models.Index(fields=["next_check_at"], condition=Q(next_check_at__isnull=False), name="receipt_due_check"),
         ]
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=ReceiptState.values), name="receipt_state_known"),
-            models.CheckConstraint(condition=Q(executor__in=Executor.values), name="receipt_executor_known"),
-            models.CheckConstraint(
-                condition=Q(uses_allowed__gte=1) & Q(uses__lte=F("uses_allowed")), name="receipt_uses_within"
-            ),
-            models.CheckConstraint(
+            Invariant(condition=Q(state__in=ReceiptState.values), name="receipt_state_known"),
+            Invariant(condition=Q(executor__in=Executor.values), name="receipt_executor_known"),
+            Invariant(condition=Q(uses_allowed__gte=1) & Q(uses__lte=F("uses_allowed")), name="receipt_uses_within"),
+            Invariant(
                 condition=Q(state=ReceiptState.SPENT, uses=F("uses_allowed"))
                 | (~Q(state=ReceiptState.SPENT) & Q(uses__lt=F("uses_allowed"))),
                 name="receipt_spent_iff_used_up",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(state__in=OPEN_RECEIPTS, next_check_at__isnull=False, closed_at__isnull=True)
                 | (~Q(state__in=OPEN_RECEIPTS) & Q(next_check_at__isnull=True, closed_at__isnull=False)),
                 name="receipt_open_iff_checked_again",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(not_after__isnull=True) | Q(not_after__gt=F("not_before")), name="receipt_window_is_one"
             ),
             models.UniqueConstraint(

@@ -29,6 +29,7 @@ from audit import actions
 from audit.services import Subject
 from config import wake
 from config.guard import GuardedModel
+from config.invariant import Invariant
 from config.state import StateField
 from runs.models import LOOK_AGAIN, Priority, Run, Task
 
@@ -192,7 +193,7 @@ class ActionRequest(FSMModelMixin, GuardedModel):
             ),
         ]
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=RequestState.values), name="request_state_known"),
+            Invariant(condition=Q(state__in=RequestState.values), name="request_state_known"),
             models.UniqueConstraint(
                 fields=["task"], condition=Q(state__in=OPEN_REQUESTS), name="request_one_open_per_task"
             ),
@@ -201,7 +202,7 @@ class ActionRequest(FSMModelMixin, GuardedModel):
                 condition=Q(state__in=OPEN_REQUESTS) & ~Q(question_digest=""),
                 name="request_one_open_per_question",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=(
                     Q(state__in=DECIDED_REQUESTS, decided_at__isnull=False) & ~Q(outcome="") & ~Q(decided_how="")
                 )
@@ -209,28 +210,28 @@ class ActionRequest(FSMModelMixin, GuardedModel):
                 | (~Q(state__in=DECIDED_REQUESTS) & Q(decided_at__isnull=True, outcome="", decided_how="")),
                 name="request_decided_iff_outcome",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(decided_how__in=[Decided.PERSON, Decided.BREAK_GLASS], decided_by__isnull=False)
                 | (Q(decided_how=Decided.STANDING_RULE, decided_by__isnull=True) & Q(standing_rule__isnull=False))
                 | Q(decided_how__in=["", Decided.TIMEOUT], decided_by__isnull=True),
                 name="request_decider_fits_how",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(state=RequestState.INFO_REQUESTED, paused_at__isnull=False)
                 | (~Q(state=RequestState.INFO_REQUESTED) & Q(paused_at__isnull=True)),
                 name="request_paused_iff_info_requested",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(state__in=OPEN_REQUESTS, next_check_at__isnull=False)
                 | (~Q(state__in=OPEN_REQUESTS) & Q(next_check_at__isnull=True)),
                 name="request_open_iff_checked_again",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(state=RequestState.IN_REVIEW, claimed_by__isnull=False, claim_expires_at__isnull=False)
                 | (~Q(state=RequestState.IN_REVIEW) & Q(claim_token_hash="")),
                 name="request_claim_iff_in_review",
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(decided_by__isnull=True) | Q(expires_at__isnull=True) | Q(decided_at__lt=F("expires_at")),
                 name="request_decided_in_time",
             ),

@@ -16,6 +16,7 @@ from approvals.models.requests import ActionRequest
 from audit import actions
 from audit.services import Subject
 from config.guard import GuardedModel
+from config.invariant import Invariant
 from config.state import StateField
 
 
@@ -51,11 +52,11 @@ class Secret(FSMModelMixin, GuardedModel):
             models.Index(fields=["request", "id"], name="secret_of_request"),
         ]
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=SecretState.values), name="secret_state_known"),
+            Invariant(condition=Q(state__in=SecretState.values), name="secret_state_known"),
             models.UniqueConstraint(
                 fields=["request", "field"], condition=Q(state=SecretState.HELD), name="secret_one_held_per_field"
             ),
-            models.CheckConstraint(
+            Invariant(
                 condition=Q(
                     state=SecretState.HELD,
                     wrapped_key__isnull=False,

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 
 from approvals.models.requests import ActionRequest
+from config.invariant import Invariant
 
 
 class Comment(models.Model):
@@ -22,7 +23,7 @@ class Comment(models.Model):
         ordering = ["id"]
         default_permissions = ("view",)
         indexes = [models.Index(fields=["request", "id"], name="comment_of_request")]
-        constraints = [models.CheckConstraint(condition=~models.Q(text=""), name="comment_says_something")]
+        constraints = [Invariant(condition=~models.Q(text=""), name="comment_says_something")]
 
     def __str__(self) -> str:
         return f"comment on {self.request_id}"  # not its text, which is of others
@@ -49,7 +50,7 @@ class Attachment(models.Model):
             models.UniqueConstraint(
                 fields=["request", "revision", "uploader", "sha256"], name="attachment_once_per_uploader"
             ),
-            models.CheckConstraint(condition=models.Q(size__gt=0), name="attachment_not_empty"),
+            Invariant(condition=models.Q(size__gt=0), name="attachment_not_empty"),
         ]
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from simple_history.models import HistoricalRecords
 
 from approvals.models.request_words import RequestType, Severity
 from audit.services import Subject
+from config.invariant import Invariant
 from runs.models import Priority
 
 
@@ -45,10 +46,10 @@ class RequestTemplate(models.Model):
         default_permissions = ("view",)
         permissions = [("manage_templates", "May make and change templates of requests")]
         constraints = [
-            models.CheckConstraint(condition=Q(request_type__in=RequestType.values), name="template_type_known"),
-            models.CheckConstraint(condition=Q(severity__in=Severity.values), name="template_severity_known"),
-            models.CheckConstraint(condition=Q(role="") | Q(role__startswith="human:"), name="template_asks_people"),
-            models.CheckConstraint(condition=Q(revision__gte=1), name="template_revision_positive"),
+            Invariant(condition=Q(request_type__in=RequestType.values), name="template_type_known"),
+            Invariant(condition=Q(severity__in=Severity.values), name="template_severity_known"),
+            Invariant(condition=Q(role="") | Q(role__startswith="human:"), name="template_asks_people"),
+            Invariant(condition=Q(revision__gte=1), name="template_revision_positive"),
         ]
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 import django.db.models.deletion
 import simple_history.models
 from django.conf import settings
@@ -38,7 +39,7 @@ class Migration(migrations.Migration):
                 'ordering': ['name'],
                 'permissions': [('manage_connectors', 'May make, change and disable connectors')],
                 'default_permissions': ('view',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('method__in', ['POST', 'PUT', 'PATCH'])), name='connector_method_known'), models.CheckConstraint(condition=models.Q(('url__startswith', 'https://'), ('url__startswith', 'http://'), _connector='OR'), name='connector_speaks_http'), models.CheckConstraint(condition=models.Q(('connect_seconds__gte', 1), ('read_seconds__gte', 1), ('total_seconds__gte', models.F('connect_seconds')), ('total_seconds__gte', models.F('read_seconds'))), name='connector_times_fit'), models.CheckConstraint(condition=models.Q(('secret_ref', ''), ('secret_ref__startswith', 'env:'), ('secret_ref__startswith', 'file:/'), _connector='OR'), name='connector_names_its_secret'), models.CheckConstraint(condition=models.Q(('signing_ref', ''), ('signing_ref__startswith', 'env:'), ('signing_ref__startswith', 'file:/'), _connector='OR'), name='connector_names_its_signing_secret')],
+                'constraints': [config.invariant.Invariant(condition=models.Q(('method__in', ['POST', 'PUT', 'PATCH'])), name='connector_method_known'), config.invariant.Invariant(condition=models.Q(('url__startswith', 'https://'), ('url__startswith', 'http://'), _connector='OR'), name='connector_speaks_http'), config.invariant.Invariant(condition=models.Q(('connect_seconds__gte', 1), ('read_seconds__gte', 1), ('total_seconds__gte', models.F('connect_seconds')), ('total_seconds__gte', models.F('read_seconds'))), name='connector_times_fit'), config.invariant.Invariant(condition=models.Q(('secret_ref', ''), ('secret_ref__startswith', 'env:'), ('secret_ref__startswith', 'file:/'), _connector='OR'), name='connector_names_its_secret'), config.invariant.Invariant(condition=models.Q(('signing_ref', ''), ('signing_ref__startswith', 'env:'), ('signing_ref__startswith', 'file:/'), _connector='OR'), name='connector_names_its_signing_secret')],
             },
         ),
         migrations.CreateModel(

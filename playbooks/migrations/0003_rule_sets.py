@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 import django.db.models.deletion
 import django_fsm
 import simple_history.models
@@ -52,7 +53,7 @@ class Migration(migrations.Migration):
                 'ordering': ['slug'],
                 'permissions': [('govern', 'May write, publish and retire rule sets')],
                 'default_permissions': ('view',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('concern__in', ['ethics', 'privacy', 'safety', 'compliance'])), name='ruleset_concern_known')],
+                'constraints': [config.invariant.Invariant(condition=models.Q(('concern__in', ['ethics', 'privacy', 'safety', 'compliance'])), name='ruleset_concern_known')],
             },
         ),
         migrations.CreateModel(
@@ -101,7 +102,7 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['rule_set', '-number'],
                 'default_permissions': ('view',),
-                'constraints': [models.UniqueConstraint(fields=('rule_set', 'number'), name='ruleset_version_number_once'), models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'published', 'retired'])), name='ruleset_version_state_known'), models.CheckConstraint(condition=models.Q(models.Q(('published_at__isnull', True), ('state', 'draft')), models.Q(models.Q(('state', 'draft'), _negated=True), ('published_at__isnull', False)), _connector='OR'), name='ruleset_version_published_iff_not_draft'), models.CheckConstraint(condition=models.Q(models.Q(('retired_at__isnull', False), ('state', 'retired')), models.Q(models.Q(('state', 'retired'), _negated=True), ('retired_at__isnull', True)), _connector='OR'), name='ruleset_version_retired_iff_retired_at')],
+                'constraints': [models.UniqueConstraint(fields=('rule_set', 'number'), name='ruleset_version_number_once'), config.invariant.Invariant(condition=models.Q(('state__in', ['draft', 'published', 'retired'])), name='ruleset_version_state_known'), config.invariant.Invariant(condition=models.Q(models.Q(('published_at__isnull', True), ('state', 'draft')), models.Q(models.Q(('state', 'draft'), _negated=True), ('published_at__isnull', False)), _connector='OR'), name='ruleset_version_published_iff_not_draft'), config.invariant.Invariant(condition=models.Q(models.Q(('retired_at__isnull', False), ('state', 'retired')), models.Q(models.Q(('state', 'retired'), _negated=True), ('retired_at__isnull', True)), _connector='OR'), name='ruleset_version_retired_iff_retired_at')],
             },
             bases=(django_fsm.FSMModelMixin, models.Model),
         ),

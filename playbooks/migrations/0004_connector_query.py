@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 from django.db import migrations, models
 
 
@@ -22,6 +23,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='connector',
-            constraint=models.CheckConstraint(condition=models.Q(('query_url', ''), models.Q(('query_url__startswith', 'http'), ('query_url__contains', '{key}')), _connector='OR'), name='connector_asks_by_key'),
+            constraint=config.invariant.Invariant(condition=models.Q(('query_url', ''), models.Q(('query_url__startswith', 'http'), ('query_url__contains', '{key}')), _connector='OR'), name='connector_asks_by_key'),
         ),
     ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import config.invariant
 import django.db.models.deletion
 import playbooks.definition
 from django.conf import settings
@@ -116,19 +117,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='task',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', [playbooks.definition.StepKind['AGENT'], playbooks.definition.StepKind['HUMAN'], playbooks.definition.StepKind['SERVICE'], playbooks.definition.StepKind['GOVERNANCE'], playbooks.definition.StepKind['PARALLEL'], playbooks.definition.StepKind['FOREACH'], playbooks.definition.StepKind['SWITCH'], playbooks.definition.StepKind['WAIT'], playbooks.definition.StepKind['PLAYBOOK']])), name='task_kind_is_known'),
+            constraint=config.invariant.Invariant(condition=models.Q(('kind__in', [playbooks.definition.StepKind['AGENT'], playbooks.definition.StepKind['HUMAN'], playbooks.definition.StepKind['SERVICE'], playbooks.definition.StepKind['GOVERNANCE'], playbooks.definition.StepKind['PARALLEL'], playbooks.definition.StepKind['FOREACH'], playbooks.definition.StepKind['SWITCH'], playbooks.definition.StepKind['WAIT'], playbooks.definition.StepKind['PLAYBOOK']])), name='task_kind_is_known'),
         ),
         migrations.AddConstraint(
             model_name='task',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', (playbooks.definition.StepKind['AGENT'], playbooks.definition.StepKind['SERVICE'], playbooks.definition.StepKind['GOVERNANCE'])), models.Q(('state', 'running'), _negated=True), _connector='OR'), name='task_held_only_if_of_held_kind'),
+            constraint=config.invariant.Invariant(condition=models.Q(('kind__in', (playbooks.definition.StepKind['AGENT'], playbooks.definition.StepKind['SERVICE'], playbooks.definition.StepKind['GOVERNANCE'])), models.Q(('state', 'running'), _negated=True), _connector='OR'), name='task_held_only_if_of_held_kind'),
         ),
         migrations.AddConstraint(
             model_name='task',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', (playbooks.definition.StepKind['AGENT'], playbooks.definition.StepKind['SERVICE'], playbooks.definition.StepKind['GOVERNANCE'])), _negated=True), models.Q(('state', 'completed'), _negated=True), ('fence__gt', 0), ('approval__isnull', False), _connector='OR'), name='task_completed_by_somebody'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('kind__in', (playbooks.definition.StepKind['AGENT'], playbooks.definition.StepKind['SERVICE'], playbooks.definition.StepKind['GOVERNANCE'])), _negated=True), models.Q(('state', 'completed'), _negated=True), ('fence__gt', 0), ('approval__isnull', False), _connector='OR'), name='task_completed_by_somebody'),
         ),
         migrations.AddConstraint(
             model_name='task',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('resolution', ''), ('resolved_at__isnull', True)), models.Q(('resolved_at__isnull', False), ('state', 'incident'), models.Q(('resolution', ''), _negated=True)), _connector='OR'), name='task_resolved_only_if_incident'),
+            constraint=config.invariant.Invariant(condition=models.Q(models.Q(('resolution', ''), ('resolved_at__isnull', True)), models.Q(('resolved_at__isnull', False), ('state', 'incident'), models.Q(('resolution', ''), _negated=True)), _connector='OR'), name='task_resolved_only_if_incident'),
         ),
         migrations.AddField(
             model_name='runmessage',

@@ -53,6 +53,19 @@ def without_triggers():
         settle()
 
 
+@contextmanager
+def triggers_only(wanted):
+    """Of the triggers, those alone that are wanted, until what is done inside is undone."""
+    declared = triggers._declared
+    triggers._declared = {name: trigger for name, trigger in declared.items() if wanted(trigger)}
+    try:
+        settle()
+        triggers.install()
+        yield
+    finally:
+        triggers._declared = declared
+
+
 def settle() -> None:
     """On PostgreSQL, checks left to the commit stand in the way of ALTER TABLE and TRUNCATE: make them now."""
     if connection.vendor == "postgresql":

@@ -28,6 +28,7 @@ GROUND = {
         "crash",
         "csp",
         "guard",
+        "invariant",
         "mail",
         "converters",
         "lists",
