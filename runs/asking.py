@@ -17,10 +17,11 @@ from config.batch import Batch
 from config.errors import LeaseLost, WrongState
 from runs import engine, performers
 from runs.advance import ENDING_FIELDS, Change, next_check, save_run
+from runs.claiming import CLAIM_FIELDS
 from runs.inputs import Known, handed, outputs_for
 from runs.leases import Lease, hashed, new_token, refuse_unless_held, ttl
 from runs.models import Task, TaskState
-from runs.services import CLAIM_FIELDS, advance_by, apply, kept_of, read_task, saying_what_opened, write_end
+from runs.services import advance_by, apply, kept_of, read_task, saying_what_opened, write_end
 
 TIMEOUT = "TIMEOUT"  # the outcome of a question that nobody answered in time
 

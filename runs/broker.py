@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import Counter
+from math import ceil
 from typing import Any
 
 import psycopg
@@ -32,6 +34,7 @@ LONGEST_SLEEP = 1.0  # seconds
 SHORTEST_SLEEP = 0.05  # where something is still to be put right that could not be
 EMBEDDED_SLEEP = 0.1  # SQLite has no NOTIFY, and looking costs little
 TICKET_SECONDS = 2.0  # a ticket not acted on by then is given again
+MOST_IN_A_TICKET = 8
 NEWS_WAIT_SECONDS = 0.05  # while the steps found with it begin; then it has as long before it steps aside again
 
 
@@ -78,10 +81,10 @@ class DueBroker(ORM):
         # The ones given out a moment ago may not be claimed yet.
         self._given = {ticket: at for ticket, at in self._given.items() if now - at < TICKET_SECONDS}
         fresh = [ticket for ticket in seen.tickets if ticket not in self._given]
-        chosen = self._without_news(fresh, now)[: Conf.QUEUE_LIMIT]
+        chosen = _bundled(self._without_news(fresh, now))[: Conf.QUEUE_LIMIT]
         self._gave = 0 < len(chosen) < Conf.QUEUE_LIMIT
-        self._given.update(dict.fromkeys(chosen, now))
-        return [(None, _package(*ticket)) for ticket in chosen]
+        self._given.update({(source, row_id): now for source, row_ids in chosen for row_id in row_ids})
+        return [(None, _package(source, row_ids)) for source, row_ids in chosen]
 
     def _without_news(self, tickets: list[tuple[str, int]], now: float) -> list[tuple[str, int]]:
         """While the news are to wait. Somebody waits for the next step of a run; who makes a mail keeps it waiting."""
@@ -137,13 +140,32 @@ class DueBroker(ORM):
         return self._listening
 
 
-def _package(source: str, row_id: int) -> str:
+def _bundled(tickets: list[tuple[str, int]]) -> list[tuple[str, list[int]]]:
+    """(source, ids), a ticket each. Where more rows wait than tickets are given, one names several."""
+    waiting = Counter(source for source, _ in tickets)
+    found: list[tuple[str, list[int]]] = []
+    last: dict[str, list[int]] = {}
+    for source, row_id in tickets:
+        if source not in last or len(last[source]) == _most_together(source, waiting[source]):
+            last[source] = []
+            found.append((source, last[source]))
+        last[source].append(row_id)
+    return found
+
+
+def _most_together(source: str, waiting: int) -> int:
+    if due.sources()[source].perform_all is None:
+        return 1
+    return min(MOST_IN_A_TICKET, ceil(waiting / Conf.QUEUE_LIMIT))
+
+
+def _package(source: str, row_ids: list[int]) -> str:
     """A task in django-q2's form. It goes from this process to a worker's pipe and is never stored."""
     ticket = {
         "id": uuid.uuid4().hex,
-        "name": f"{source} {row_id}",
+        "name": f"{source} {' '.join(map(str, row_ids))}",
         "func": "runs.jobs.perform",
-        "args": (source, row_id),
+        "args": (source, *row_ids),
         "kwargs": {},
         "started": timezone.now(),
         "save": False,

@@ -35,6 +35,7 @@ class Source:
     waiting: Callable[[], models.QuerySet[Any]]
     since: str  # the field of that moment
     perform: Callable[[int], None]
+    perform_all: Callable[[Sequence[int]], None] | None = None  # several, one after the other, claimed at once
     is_news: bool = False  # to be told to somebody: it steps aside for the steps of runs, but not for long
 
 

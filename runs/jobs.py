@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -27,23 +27,33 @@ from playbooks import catalogue, one_call
 from playbooks.catalogue import Action, ActionCall, Permanent, Verdict
 from playbooks.secret_refs import masked
 from runs import cluster, due, performers
+from runs.claiming import Following, Held, claim_for_worker
 from runs.governing import govern
 from runs.leases import Lease
 from runs.models import Effect, EffectState, Notice, Task
 from runs.notices import stalled
-from runs.services import claim_for_worker, complete_service_task, complete_task, fail_task
+from runs.services import complete_service_task, complete_task, fail_task, release_task
 
 log = logging.getLogger(__name__)
 
 WORKER_USERNAME = "worker"
 MAX_MESSAGE = 2000  # characters of a fault that are kept
 TELL_AGAIN_SECONDS = 0.5
+# In one ticket: how many steps of a run in a row, and after how long what is left goes to others. A call that begins
+# within that time may be ended by as much sooner: django-q2 counts from the ticket.
+MOST_IN_A_ROW = 20
+GIVE_WAY_SECONDS = 1.0
 
 
-def perform(source: str, row_id: int) -> None:
+def perform(source: str, *row_ids: int) -> None:
     """The function every ticket calls."""
     with coming_from("worker"), cluster.with_ticket():
-        due.sources()[source].perform(row_id)
+        named = due.sources()[source]
+        if len(row_ids) > 1 and named.perform_all is not None:
+            named.perform_all(row_ids)
+            return
+        for row_id in row_ids:
+            named.perform(row_id)
 
 
 def housekeep() -> None:
@@ -60,20 +70,53 @@ def holder() -> str:
 
 
 def perform_task(task_id: int) -> None:
-    """Claim a task of our worker: call its action and report what came of it, or check the rules."""
+    """Claim a task of our worker, call its action and report what came of it, or check the rules; and go on with the
+    steps that follow in its run, while they are ours and not too many."""
     actor = _worker(str(connection.settings_dict["NAME"]))
-    claimed = claim_for_worker(task_id=task_id, actor=actor, holder=holder())
-    if claimed is None:
-        return
-    lease, effect = claimed
+    held = next(iter(_claimed([task_id], actor)), None)
+    give_way_at = time.monotonic() + GIVE_WAY_SECONDS
+    for done in range(1, MOST_IN_A_ROW + 1):
+        if held is None:
+            return
+        goes_on = done < MOST_IN_A_ROW and time.monotonic() < give_way_at
+        held = _do(*held, actor, following=Following(actor, holder()) if goes_on else None)
+
+
+def perform_tasks(task_ids: Sequence[int]) -> None:
+    """The same for several that wait, claimed at once. If they take long, others do those that are left."""
+    actor = _worker(str(connection.settings_dict["NAME"]))
+    give_way_at = time.monotonic() + GIVE_WAY_SECONDS
+    for lease, effect in _claimed(task_ids, actor):
+        if time.monotonic() < give_way_at:
+            _do(lease, effect, actor)
+        else:
+            _give_back(lease, actor)
+
+
+def _claimed(task_ids: Sequence[int], actor: User) -> list[Held]:
+    held = claim_for_worker(task_ids=task_ids, actor=actor, holder=holder())
     crash_point("effect.after_intended")
+    return held
+
+
+def _do(lease: Lease, effect: Effect | None, actor: User, following: Following | None = None) -> Held | None:
+    """What follows it and has been claimed by `following`."""
     try:
         if effect is None:
             _tell(govern, lease=lease, actor=actor)
         else:
-            _call(lease, effect, actor)
+            _call(lease, effect, actor, following)
     except LeaseLost:
-        log.warning("task %s took longer than its lease; its result was refused", task_id)
+        log.warning("task %s took longer than its lease; its result was refused", lease.task.pk)
+        return None
+    return following.held if following is not None else None
+
+
+def _give_back(lease: Lease, actor: User) -> None:
+    try:
+        _tell(release_task, task_id=lease.task.pk, token=lease.token, actor=actor, note="not begun: others took long")
+    except LeaseLost:
+        log.warning("task %s waited longer for its turn than its lease", lease.task.pk)
 
 
 @cache
@@ -82,9 +125,10 @@ def _worker(database: str) -> User:
     return User.objects.get(username=WORKER_USERNAME)
 
 
-def _call(lease: Lease, effect: Effect, actor: User) -> None:
+def _call(lease: Lease, effect: Effect, actor: User, following: Following | None) -> None:
+    ended = partial(_tell, complete_service_task, lease=lease, effect=effect, actor=actor, following=following)
     if effect.state == EffectState.CONFIRMED:
-        _tell(complete_service_task, lease=lease, effect=effect, actor=actor, result=effect.result)
+        ended(result=effect.result)
         return
     secrets: list[str] = []  # that the call was given, and nothing that is kept may repeat
     try:
@@ -100,7 +144,7 @@ def _call(lease: Lease, effect: Effect, actor: User) -> None:
         log.info("task %s: %s", lease.task.pk, message, exc_info=not secrets)  # a traceback repeats what faults say
         _report(lease, actor, type(fault).__name__, message, retryable=not isinstance(fault, Permanent))
     else:
-        _tell(complete_service_task, lease=lease, effect=effect, actor=actor, result=result)
+        ended(result=result)
 
 
 def _result(lease: Lease, effect: Effect, actor: User, secrets: list[str]) -> Any:
@@ -188,7 +232,7 @@ def _ready_for_worker() -> Any:
 
 
 def service_tasks() -> due.Source:
-    return due.Source(waiting=_ready_for_worker, since="ready_at", perform=perform_task)
+    return due.Source(waiting=_ready_for_worker, since="ready_at", perform=perform_task, perform_all=perform_tasks)
 
 
 def notices() -> due.Source:

@@ -18,11 +18,10 @@ from django.db.models import BigIntegerField, CharField, IntegerField, Q, QueryS
 
 from accounts.models import User, is_given, is_member
 from audit import actions
-from audit.context import origin
 from audit.services import SYSTEM, Actor, Line, act, contended, record, transitioned
 from config import clock, wake
 from config.batch import Batch, NextNumber
-from config.crash import crash_around_commit, crash_point
+from config.crash import crash_around_commit
 from config.errors import Forbidden, Invalid, NotFound, Problem, RoleRequired, WrongState
 from config.prepared import Param, Reading
 from playbooks.definition import Definition, Step
@@ -46,16 +45,13 @@ from runs.advance import (
     take_back,
     tell_parent,
 )
-from runs.effects import confirm, intend
-from runs.inputs import Known, handed, outputs_for, with_outputs
-from runs.leases import Lease, answer_digest, hashed, new_token, refuse_unless_held, ttl
+from runs.claiming import Following, lease_each, with_version, write_claim
+from runs.effects import confirm
+from runs.inputs import Known, with_outputs
+from runs.leases import Lease, answer_digest, refuse_unless_held, ttl
 from runs.models import LOOK_AGAIN, Effect, Priority, Run, RunState, Task, TaskState
 from runs.retry import Fault
 
-CLAIM_FIELDS = (
-    "state", "assignee", "token_hash", "credential", "holder", "fence",
-    "claimed_at", "lease_expires_at", "next_check_at", "ready_at",
-)  # fmt: skip
 MAX_CLAIM = 20  # tasks in one call
 
 # Starting -------------------------------------------------------------------------------------------------
@@ -193,47 +189,13 @@ def claim_tasks(*, role: str, actor: User, limit: int = 1) -> list[Lease]:
     if not ready and role not in actor.roles:
         raise RoleRequired(f"Only members of {role} may claim its tasks.")
     batch = Batch()
-    leases, lines = _lease(batch, ready, actor=actor)
-    _write_claim(batch, lines)
+    leases, lines = lease_each(batch, ready, actor=actor)
+    write_claim(batch, lines)
     return leases
 
 
-@act(actions.TASK_CLAIM_DENIED, one_write=True)
-def claim_for_worker(*, task_id: int, actor: User, holder: str) -> tuple[Lease, Effect | None] | None:
-    """Lease one task for our worker, and write down the effect that its call intends; None if another was sooner.
-
-    A check of rules has no effect. Nothing is locked to read the task: of two that read the same, one writes, and the
-    other finds it gone.
-    """
-    batch = Batch()
-    leases, lines = _lease(batch, _ready_for_worker(task_id=task_id), actor=actor, holder=holder)
-    if not leases:
-        return None
-    (lease,) = leases
-    assert lease.task.claimed_at is not None
-    effect = None
-    if lease.task.definition.call is not None:
-        effect, intended = intend(lease, actor=actor, at=lease.task.claimed_at, batch=batch)
-        lines.append(intended)
-    crash_point("effect.before_intended_commit")
-    _write_claim(batch, lines)
-    return lease, effect
-
-
-def _write_claim(batch: Batch, lines: Sequence[Line]) -> None:
-    if lines:
-        record(lines, into=batch)
-        with crash_around_commit("claim"):
-            batch.write()
-
-
-def _with_version(tasks: QuerySet[Task]) -> QuerySet[Task]:
-    """With run and version, but for the document: what it says is kept parsed (`Version.definition`)."""
-    return tasks.select_related("run__version__playbook").defer("run__version__document")
-
-
 def _locked_for_claim(ready: QuerySet[Task], limit: int) -> QuerySet[Task]:
-    locked = _with_version(ready).select_for_update(of=("self",), skip_locked=True)
+    locked = with_version(ready).select_for_update(of=("self",), skip_locked=True)
     return locked.annotate(db_now=clock.Now(each_time=True))[:limit]
 
 
@@ -244,43 +206,6 @@ def _ready_of_role(limit: int) -> Reading[Task]:
     wanted = [is_member(Param("user_id", BigIntegerField()), role), Q(role=role, by_worker=False)]
     read = with_outputs if limit == 1 else lambda tasks: tasks
     return Reading(lambda: _locked_for_claim(read(Task.objects.ready().filter(*wanted)), limit))
-
-
-_ready_for_worker = Reading(
-    lambda: _with_version(
-        with_outputs(Task.objects.ready().filter(pk=Param("task_id", BigIntegerField()), by_worker=True).order_by())
-    ).annotate(db_now=clock.Now(each_time=True))
-)
-
-
-def _lease(batch: Batch, tasks: Sequence[Any], *, actor: User, holder: str = "") -> tuple[list[Lease], list[Line]]:
-    if not tasks:
-        return [], []
-    outputs = outputs_for(tasks)
-    leases, lines = [], []
-    for task in tasks:
-        at, token, before = task.db_now, new_token(), task.fence
-        data = outputs[task.pk]
-        given = handed(task, data)
-        held = {
-            "by": actor,
-            "token_hash": hashed(token),
-            "until": at + ttl(task),
-            "credential": origin().credential,
-            "holder": holder,
-        }
-        line = transitioned(
-            task.claim,
-            held,
-            actor=actor,
-            at=at,
-            private={"input": given},
-        )
-        task.next_check_at = next_check(task, task.definition, at=at)
-        lines.append(replace(line, subject=task.audit_subject()))
-        leases.append(Lease(task, token, task.fence, task.lease_expires_at, given, data))
-        batch.update(task, *CLAIM_FIELDS, state=TaskState.PENDING, fence=before)
-    return leases, lines
 
 
 # Ending a task --------------------------------------------------------------------------------------------
@@ -297,11 +222,13 @@ def complete_task(
     note: str = "",
     effect: Effect | None = None,
     first: Sequence[Line] = (),
+    following: Following | None = None,
 ) -> Task:
     """End a task with its outcome and advance its run. On a human step this is the decision itself.
 
     A call repeated with the same token and body changes nothing: delivery is at least once. `output` is kept as the
     confirmed result of `effect`, if one is given, both or neither. `first` is recorded before, in the same transaction.
+    `following` takes up the next step of the run, in the same transaction too, if our worker is to do it.
     Raises LeaseLost, and Invalid for an outcome the step does not declare.
     """
     task = read_task(task_id, actor)
@@ -310,6 +237,8 @@ def complete_task(
         return performer.completes(task_id=task_id, actor=actor, token=token, outcome=outcome, output=output, note=note)
     said = answer_digest(token, outcome, output, note)
     if task.state == TaskState.COMPLETED and task.answer_digest == said:
+        if following is not None:
+            following.find_again(task.run_id)
         return task
     refuse_unless_held(task, token=token, actor=actor, at=task.db_now)
     _refuse_undeclared(task.definition, outcome)
@@ -328,15 +257,16 @@ def complete_task(
     batch = Batch()
     confirmed = confirm(effect, task=task, actor=actor, result=output, at=task.db_now, batch=batch) if effect else []
     advance = advance_by(known, engine.step_ended, outcome)
-    end_task(batch, line, Change(known, at=task.db_now), advance, first=[*first, *confirmed])
+    end_task(batch, line, Change(known, at=task.db_now), advance, first=[*first, *confirmed], following=following)
     return task
 
 
-def complete_service_task(*, lease: Lease, effect: Effect, actor: User, result: Any) -> Task:
+def complete_service_task(
+    *, lease: Lease, effect: Effect, actor: User, result: Any, following: Following | None = None
+) -> Task:
     """End a service's task with PASS and keep its result under the effect's key, both or neither."""
-    return complete_task(
-        task_id=lease.task.pk, actor=actor, token=lease.token, outcome="PASS", output=result, effect=effect
-    )
+    said: dict[str, Any] = {"outcome": "PASS", "output": result, "effect": effect, "following": following}
+    return complete_task(task_id=lease.task.pk, actor=actor, token=lease.token, **said)
 
 
 @act(actions.TASK_FAIL_DENIED, one_write=True)
@@ -446,7 +376,7 @@ def read_task(task_id: int, actor: User) -> Any:
 
 
 _one_task = Reading(
-    lambda: _with_version(Task.objects.filter(pk=Param("task_id", BigIntegerField())).order_by()).annotate(
+    lambda: with_version(Task.objects.filter(pk=Param("task_id", BigIntegerField())).order_by()).annotate(
         db_now=clock.Now(each_time=True), next_task=NextNumber(Task)
     )
 )
@@ -492,6 +422,7 @@ def end_task(
     *,
     first: Sequence[Line] = (),
     then: Sequence[Line] = (),
+    following: Following | None = None,
 ) -> None:
     """Write the ended task and its run, open what follows, record it all, between what comes first and then."""
     task = change.known.ended
@@ -499,7 +430,8 @@ def end_task(
     apply(change, advance)
     held = {"state": line.from_state, "fence": task.fence, "assignee": task.assignee_id}
     asked = write_end(batch, change, **held)
-    record([*first, saying_what_opened(line, change.tasks), *then, *change.lines, *asked], into=batch)
+    taken = following.take(batch, change) if following is not None else []
+    record([*first, saying_what_opened(line, change.tasks), *then, *change.lines, *asked, *taken], into=batch)
     with crash_around_commit("complete"):
         batch.write()
     wake.after_commit(batch)

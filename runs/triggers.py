@@ -26,9 +26,10 @@ SAME_PATH_OPEN = f'"run_id" = NEW."run_id" AND "path" = NEW."path" AND "state" I
 CLAIMED = f"NEW.\"state\" = '{TaskState.RUNNING}' AND OLD.\"state\" <> '{TaskState.RUNNING}'"
 
 IDENTITY = ("id", "run", "step", "path", "scope", "attempt", "kind", "created_at", "scheduled_at", "input", "item")
-# A step that is left out, or cannot begin, and one whose branches need nobody, have ended when their row is made.
+# A step that is left out, or cannot begin, and one whose branches need nobody, have ended when their row is made; what
+# our worker goes on with is claimed by then.
 STARTS = (
-    TaskState.PENDING, TaskState.AWAITING_APPROVAL,
+    TaskState.PENDING, TaskState.RUNNING, TaskState.AWAITING_APPROVAL,
     TaskState.SKIPPED, TaskState.COMPLETED, TaskState.FAILED, TaskState.INCIDENT,
 )  # fmt: skip
 ANSWER = ("outcome", "output", "note", "answer_digest", "approval")

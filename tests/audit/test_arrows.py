@@ -38,9 +38,9 @@ BORN = {
     Version: {"draft"},
     RuleSetVersion: {"draft"},
     Run: {"queued", "running", "completed", "failed"},  # one in which nobody has anything to do has ended at once
-    # A human step's question is asked by the statement that makes it; a step that is left out, that cannot begin, or
-    # whose branches need nobody, has ended when its row is made.
-    Task: {"pending", "awaiting_approval", "skipped", "completed", "failed", "incident"},
+    # A human step's question is asked by the statement that makes it, and what our worker goes on with is claimed by
+    # it; a step that is left out, that cannot begin, or whose branches need nobody, has ended when its row is made.
+    Task: {"pending", "running", "awaiting_approval", "skipped", "completed", "failed", "incident"},
     ActionRequest: {"pending"},
 }
 # What a copy of a row must not share with the row.

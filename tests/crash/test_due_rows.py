@@ -15,7 +15,8 @@ from accounts.models import User
 from approvals.models import ActionRequest, Notification
 from audit import actions
 from config.errors import WrongState
-from runs import due, jobs, services, stopping
+from runs import due, jobs, stopping
+from runs.claiming import claim_for_worker
 from runs.models import Run, Task, TaskState
 from tests.crash.house import begin_tick, charging, has_ended, tick_dies, told, until, web_dies, worker
 from tests.factories import founder, later, published, reloaded, started, steps, tasks_of, user
@@ -75,7 +76,7 @@ def with_a_lost_lease() -> Run:
     """A run whose holder died long ago."""
     run = started(charging())
     (task,) = tasks_of(run)
-    services.claim_for_worker(task_id=task.pk, actor=User.objects.get(username=seeds.WORKER), holder="gone:1")
+    claim_for_worker(task_ids=[task.pk], actor=User.objects.get(username=seeds.WORKER), holder="gone:1")
     Task.objects.update(lease_expires_at=F("claimed_at"), next_check_at=F("claimed_at"))
     return run
 

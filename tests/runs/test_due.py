@@ -9,7 +9,6 @@ from django_q.signing import SignedPackage
 
 from config import clock
 from runs import due, jobs
-from runs.broker import DueBroker
 from runs.models import Task
 from tests.factories import started, steps, tasks_of
 
@@ -56,14 +55,13 @@ def test_a_database_that_is_away_is_no_fault_of_a_row():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_steps_of_runs_go_before_the_news_and_the_news_soon_after(monkeypatch):
+def test_the_steps_of_runs_go_before_the_news_and_the_news_soon_after(broker, monkeypatch):
     rows = {"news": [1], "step": []}
     seen = lambda: due.Sight(clock.now(), [(name, row) for name in rows for row in rows[name]], None, None)  # noqa: E731
     source = due.Source(waiting=Task.objects.ready, since="ready_at", perform=print)
     monkeypatch.setattr(due, "look", seen)
     monkeypatch.setattr(due, "_sources", {"news": replace(source, is_news=True), "step": source})
     monkeypatch.setattr("runs.broker.Conf.QUEUE_LIMIT", 10)
-    broker = DueBroker(list_key="test")
     given = lambda: [SignedPackage.loads(package)["args"] for _, package in broker.dequeue() or ()]  # noqa: E731
 
     assert given() == [("news", 1)]  # nobody waits for a step
@@ -77,12 +75,11 @@ def test_the_steps_of_runs_go_before_the_news_and_the_news_soon_after(monkeypatc
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_broker_outlives_a_database_that_is_away(monkeypatch):
+def test_the_broker_outlives_a_database_that_is_away(broker, monkeypatch):
     def away(*_):
         raise OperationalError("the server closed the connection")
 
     monkeypatch.setattr("runs.broker.LONGEST_SLEEP", 0)
-    broker = DueBroker(list_key="test")
     monkeypatch.setattr(due, "rows_of", away)
     assert broker.dequeue() is None
     monkeypatch.undo()

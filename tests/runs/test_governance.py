@@ -14,8 +14,9 @@ from playbooks import rules as written
 from playbooks.models import RuleSetVersion
 from playbooks.rule_services import About
 from playbooks.rules import Rule
+from runs.claiming import claim_for_worker
 from runs.models import Effect
-from runs.services import claim_for_worker, claim_tasks, complete_task
+from runs.services import claim_tasks, complete_task
 from tests.factories import founder, started, user
 from tests.house.tree import ROOT
 from tests.people import person
@@ -270,7 +271,7 @@ def test_whoever_may_see_the_run_reads_what_was_checked(client_for, administrato
 def test_a_worker_that_dies_in_between_checks_again(worker_user):
     run = Play(agent("Suggest"), govern())
     run.do("Suggest", output={})
-    claim_for_worker(task_id=run.task("Review").pk, actor=worker_user, holder="gone:1")
+    claim_for_worker(task_ids=[run.task("Review").pk], actor=worker_user, holder="gone:1")
     run.tick(hours=1)
 
     assert run.state == "completed"

@@ -9,8 +9,9 @@ from django.db import transaction
 from audit import actions
 from audit.models import Entry
 from runs import jobs
+from runs.claiming import claim_for_worker
 from runs.models import Effect
-from runs.services import claim_for_worker, complete_service_task
+from runs.services import complete_service_task
 from tests.factories import actions_of, later, reloaded, started, steps, tasks_of
 from tests.runs import actions as called
 
@@ -67,7 +68,7 @@ def test_two_runs_have_two_keys():
 def test_a_confirmed_result_is_returned_and_not_asked_for_again():
     run = started(pay("tests.charge $40"))
     (task,) = tasks_of(run)
-    lease, effect = jobs.claim_for_worker(task_id=task.pk, actor=_worker(), holder="dies")
+    ((lease, effect),) = jobs.claim_for_worker(task_ids=[task.pk], actor=_worker(), holder="dies")
     Effect.objects.filter(pk=effect.pk).update(state="confirmed", result={"charge": 1}, confirmed_at=run.created_at)
     later(minutes=5)  # the lease is lost; the effect is not
     jobs.tick()
@@ -116,7 +117,7 @@ def test_an_action_this_worker_does_not_know_says_what_to_check(monkeypatch):
 def test_a_result_that_comes_after_the_lease_changes_nothing(caplog):
     run = started(pay("tests.charge $40"))
     (task,) = tasks_of(run)
-    lease, effect = jobs.claim_for_worker(task_id=task.pk, actor=_worker(), holder="slow")
+    ((lease, effect),) = jobs.claim_for_worker(task_ids=[task.pk], actor=_worker(), holder="slow")
     later(minutes=5)
 
     with pytest.raises(jobs.LeaseLost):
@@ -141,7 +142,7 @@ def _worker():
 def test_a_result_whose_commit_was_lost_is_confirmed_when_it_is_told_again(worker_user):
     run = started(pay("tests.charge"))
     (task,) = tasks_of(run)
-    lease, effect = claim_for_worker(task_id=task.pk, actor=worker_user, holder="here:1")
+    ((lease, effect),) = claim_for_worker(task_ids=[task.pk], actor=worker_user, holder="here:1")
     told = {"lease": lease, "effect": effect, "actor": worker_user, "result": {"charged": 40}}
 
     with suppress(LostCommit), transaction.atomic():
