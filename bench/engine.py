@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import ceil
 from typing import Any
 
 from audit import actions
@@ -25,6 +26,7 @@ from bench.waking import Bell
 from config import wake
 from config.prepared import Reading
 from runs import due, jobs, services
+from runs.broker import MOST_IN_A_TICKET
 from runs.leases import Lease
 from runs.models import Run, RunState
 
@@ -63,7 +65,7 @@ class Engine:
     def __init__(self) -> None:
         self._people = world.known()
         self._ended: dict[int, threading.Event] = {}
-        self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._todo: queue.Queue[Callable[[], None]] = queue.Queue(STEP_THREADS)  # the rest waits in the database
         self._found: set[int] = set()  # service tasks that a thread has, or is about to have
         self._bell = Bell(wake.TASKS, wake.WORK)
         self._person = subprocess.Popen(inside.command("person"), stdin=subprocess.PIPE)
@@ -102,8 +104,9 @@ class Engine:
     def _service_tasks(self) -> int:
         found = [number for number in _waiting_for_worker(BATCH + len(self._found)) if number not in self._found]
         self._found.update(found)
-        for number in found:
-            self._todo.put(partial(self._perform, number))
+        together = min(MOST_IN_A_TICKET, ceil(len(found) / STEP_THREADS))
+        for first in range(0, len(found), together or 1):
+            self._todo.put(partial(self._perform, found[first : first + together]))
         return len(found)
 
     def _do_steps(self) -> None:
@@ -116,10 +119,12 @@ class Engine:
             task_id=lease.task.pk, actor=validator, token=lease.token, outcome="PASS", output=world.OUTPUT
         )
 
-    def _perform(self, number: int) -> None:
-        jobs.perform("task", number)
-        self._found.discard(number)
-        self._ended.setdefault(called.run_id, threading.Event()).set()
+    def _perform(self, numbers: list[int]) -> None:
+        called.runs = []
+        jobs.perform("task", *numbers)
+        self._found.difference_update(numbers)
+        for run_id in called.runs:
+            self._ended.setdefault(run_id, threading.Event()).set()
 
 
 # As our worker finds them, but for what else is due there: it also sends messages, which no peer does.

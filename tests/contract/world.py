@@ -159,9 +159,10 @@ class World:
 
 
 def surroundings(patch: pytest.MonkeyPatch, marks: Path) -> None:
-    """What this world takes for granted: a host that may be called, what systems are signed with, and that nobody minds
-    what is due, for there is no worker in it."""
+    """What this world takes for granted: a host that may be called, what systems are signed with, that nobody minds
+    what is due, for there is no worker in it, and that no lease ends while it is looked at."""
     patch.setattr(health, "PROGRESS_SECONDS", 24 * 3600)
+    patch.setattr(settings, "AGENT_LEASE_SECONDS", 24 * 3600)
     patch.setenv("CLEARANCE_SECRET", SIGNING)
     patch.setenv("HMS_ACT_TEST_MARKS", str(marks))
     patch.setattr(settings, "CONNECTOR_SECRETS", frozenset({"env:CLEARANCE_SECRET"}))
