@@ -28,6 +28,7 @@ from config import clock, wake
 from config.batch import Batch
 from config.errors import Forbidden, Invalid, Problem
 from config.guard import Moved
+from config.prepared import fresh
 from runs.inputs import Known
 from runs.models import LOOK_AGAIN, Priority, Task
 
@@ -46,7 +47,8 @@ def open_requests(tasks: Sequence[Task], at: datetime, batch: Batch, known: Know
 
 def _question_of(task: Task, at: datetime, given: Mapping[str, Any]) -> ActionRequest:
     step, run = task.definition, task.run
-    return ActionRequest(
+    return fresh(
+        ActionRequest,
         task=task,
         run=run,
         requester_id=run.started_by_id,
@@ -93,7 +95,8 @@ def ask_in_mid_task(
     role = role or settings.REVIEW_ROLE
     _refuse_role_of_machines(role)
     step, run = task.definition, task.run
-    request = ActionRequest(
+    request = fresh(
+        ActionRequest,
         task=task,
         run=run,
         requester=actor,
@@ -181,7 +184,8 @@ def _request_of(
     question: Question, used: RequestTemplate | None, *, actor: User, workflow_id: str, at: datetime
 ) -> ActionRequest:
     frozen = {} if used is None or used.is_as_it_came else {"template": used.frozen()}
-    return ActionRequest(
+    return fresh(
+        ActionRequest,
         requester=actor,
         role=question.role,
         request_type=question.request_type,

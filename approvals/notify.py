@@ -16,6 +16,7 @@ from django.urls import reverse
 from approvals.models import ActionRequest, Broadcast, Notification
 from approvals.models.messages import ASKED, CLOSED, DECIDED, ENDINGS, GLASS_BROKEN
 from config.batch import Batch
+from config.prepared import fresh
 
 REVISED = "revised"
 CONCERNS_OTHERS = (ASKED, REVISED, *ENDINGS)
@@ -28,11 +29,11 @@ def tell(batch: Batch | None, request: ActionRequest, purpose: str, people: Sequ
     `people` are user ids; None for the endings, `decided` and `closed`, which go to whoever was told before.
     """
     rows: list[Any] = [
-        Notification(request=request, recipient_id=pk, purpose=purpose, due_at=at, told_at=at)
+        fresh(Notification, request=request, recipient_id=pk, purpose=purpose, due_at=at, told_at=at)
         for pk in dict.fromkeys(people or ())
     ]
     if purpose in CONCERNS_OTHERS:
-        news = Broadcast(request=request, revision=request.revision, purpose=purpose, due_at=at, told_at=at)
+        news = fresh(Broadcast, request=request, revision=request.revision, purpose=purpose, due_at=at, told_at=at)
         rows.append(news)
     if batch is not None:
         batch.insert(*rows)

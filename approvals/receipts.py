@@ -23,6 +23,7 @@ from approvals.secrets import handles
 from audit.services import SYSTEM, Line, transitioned
 from config.batch import Batch, numbers
 from config.errors import Invalid, Problem, Refused
+from config.prepared import fresh
 from playbooks.definition import StepKind
 from runs import leases
 from runs.asking import answer_asking_task, answer_human_task
@@ -58,7 +59,8 @@ def mint(request: ActionRequest, decision: Decision, *, batch: Batch) -> Receipt
     kept = _conditions(request, decision.answer.constraints, executor, not_before)
     if executor == Executor.ENGINE:
         proposals.startable(request)
-    receipt = Receipt(
+    receipt = fresh(
+        Receipt,
         request=request,
         revision=request.revision,
         executor=executor,
@@ -209,8 +211,9 @@ def _start(receipt: Receipt, decision: Decision, *, batch: Batch, stored: str) -
     request, at = receipt.request, decision.at
     version = proposals.startable(request)
     (run_id,) = numbers(Run, 1)
-    run = Run(
-        pk=run_id,
+    run = fresh(
+        Run,
+        id=run_id,
         version=version,
         payload=proposals.payload_of(receipt.action),
         labels={RECEIPT_LABEL: receipt.id},
@@ -233,7 +236,7 @@ def _use_up(
         changes = [one.as_json() for one in changes_between(receipt.action, dict(effective))]
         raise ActionMismatch(subject=receipt, extra={"changes": changes})
     line = transitioned(receipt.spend, actor=SYSTEM, at=at, data={"digest": found, "use": 1})
-    batch.insert(Spending(receipt=receipt, number=1, action=dict(effective), digest=found, spent_at=at, **done))
+    batch.insert(fresh(Spending, receipt=receipt, number=1, action=dict(effective), digest=found, spent_at=at, **done))
     if not stored:
         return []  # it is born spent, and the entry of the decision tells of it
     batch.update(receipt, *RECEIPT_FIELDS, state=stored, uses=0)

@@ -34,6 +34,7 @@ from config import wake
 from config.batch import Batch
 from config.crash import crash_around_commit
 from config.errors import Forbidden, Invalid, Problem, WrongState
+from config.prepared import fresh
 from runs.models import Task
 
 APPROVE, REJECT = "PASS", "FAIL"
@@ -136,8 +137,9 @@ def conclude(batch: Batch, request: ActionRequest, decision: Decision) -> list[L
 
 
 def _vote(request: Any, actor: User, answer: Answer, right: rights.Right, assurance: str, *, at: datetime) -> Vote:
-    return Vote(
-        pk=request.next_vote,
+    return fresh(
+        Vote,
+        id=request.next_vote,
         request=request,
         revision=request.revision,
         voter=actor,

@@ -24,7 +24,7 @@ from audit import actions
 from audit.canonical import digest
 from audit.services import Line, contended, log_origin
 from config.batch import Batch
-from config.prepared import Param, Reading
+from config.prepared import Param, Reading, fresh
 from playbooks import one_call
 from runs.leases import Lease
 from runs.models import Effect, EffectState, Task
@@ -46,7 +46,8 @@ def intend(lease: Lease, *, actor: User, at: datetime, batch: Batch) -> tuple[Ef
     effect = next(iter(_of_key(key=key)), None) if _may_have_been_asked(task) else None
     asked_before = effect is not None
     if effect is None:
-        effect = Effect(key=key, run=task.run, task=task, action=call.action, attempt=task.attempt, intended_at=at)
+        about = {"run": task.run, "task": task, "attempt": task.attempt}
+        effect = fresh(Effect, key=key, action=call.action, intended_at=at, **about)
         batch.insert(effect)
     reused = effect.state == EffectState.CONFIRMED
     if not reused and effect.attempt != task.attempt:

@@ -23,7 +23,7 @@ from config import clock, wake
 from config.batch import Batch, NextNumber
 from config.crash import crash_around_commit
 from config.errors import Forbidden, Invalid, NotFound, Problem, RoleRequired, WrongState
-from config.prepared import Param, Reading
+from config.prepared import Param, Reading, fresh
 from playbooks.definition import Definition, Step
 from playbooks.expressions import Unevaluable
 from playbooks.models import Version, VersionState
@@ -79,8 +79,9 @@ def start_run(
     if problems:
         raise Invalid("The payload does not fit the playbook's form.", errors=problems)
     at = chosen.db_now
-    run = Run(
-        pk=chosen.next_run,
+    run = fresh(
+        Run,
+        id=chosen.next_run,
         version=chosen,
         payload=dict(payload),
         labels=dict(labels or {}),

@@ -8,9 +8,10 @@ import pytest
 from django.db import connection
 from django.db.models import BigIntegerField, CharField
 
+from approvals.models import ActionRequest, Broadcast, Notification, Receipt, Spending, Vote
 from config import clock, wake
-from config.prepared import Param, Reading, placed, rows_of
-from runs.models import Run, Task
+from config.prepared import Param, Reading, fresh, placed, rows_of
+from runs.models import Effect, Run, Task
 from tests.factories import started, steps
 
 pytestmark = pytest.mark.django_db
@@ -119,3 +120,35 @@ def test_the_log_of_queries_is_told_what_was_sent(django_assert_num_queries):
         with django_assert_num_queries(1) as sent:
             assert rows_of(placed("SELECT %s"), ["a"]) == [("a",)]
         assert sent[0]["sql"].startswith("SELECT")
+
+
+# New rows -------------------------------------------------------------------------------------------------
+
+MADE = [Run, Task, Effect, ActionRequest, Vote, Receipt, Spending, Notification, Broadcast]
+
+
+@pytest.mark.parametrize("model", MADE)
+def test_a_fresh_row_is_what_its_model_makes(model):
+    mine, theirs = fresh(model), model()
+    at_random = dict.fromkeys(["_state", "id", "nonce"])
+
+    assert {**vars(mine), **at_random} == {**vars(theirs), **at_random}
+    assert (mine.pk is None, mine._state.adding, mine._state.db) == (theirs.pk is None, True, None)
+
+
+def test_fresh_rows_share_nothing_and_are_each_drawn_a_name():
+    one, other = fresh(ActionRequest), fresh(ActionRequest)
+    one.asked["context"] = {"a": 1}
+    one.options.append("b")
+
+    assert (other.asked, other.options) == ({}, [])
+    assert one.pk != other.pk
+    assert one.pk.startswith("har_")
+
+
+def test_a_row_it_refers_to_is_there_without_a_look(django_assert_num_queries):
+    run = started(TWO)
+    with django_assert_num_queries(0):
+        effect = fresh(Effect, key="k", run=run, task=None)
+        assert (effect.run, effect.run_id, effect.task_id) == (run, run.pk, None)
+        assert fresh(Effect, run_id=7).run_id == 7
