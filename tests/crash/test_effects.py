@@ -80,16 +80,21 @@ def test_death_between_call_and_confirmation_asks_again_under_the_same_key_and_t
     }
 
 
-def test_death_after_the_commit_leaves_nothing_to_repair(environment, receiver):
+def test_death_after_the_commit_leaves_only_what_was_taken_up_with_it(environment, receiver):
     run = started(charging("pay", "post"))
 
     tick_dies(environment, "complete.after_commit")
     first, second = tasks_of(run)
-    assert (first.state, second.state) == (TaskState.COMPLETED, TaskState.PENDING)
+    assert (first.state, second.state) == (TaskState.COMPLETED, TaskState.RUNNING)
+    assert len(receiver.asked) == 1, "for what was taken up nothing has been asked yet"
+    jobs.tick()
+    assert reloaded(second).state == TaskState.RUNNING
+    later(**LEASE)
     jobs.tick()
 
     assert reloaded(run).state == "completed"
     assert (len(receiver.asked), len(receiver.effects)) == (2, 2)
+    assert [task.lease_losses for task in tasks_of(run)] == [0, 1]
 
 
 def in_the_middle_of_its_call(environment, receiver):

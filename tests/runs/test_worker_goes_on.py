@@ -167,7 +167,7 @@ def test_several_are_claimed_by_as_many_statements_as_one(worker_user):
 def test_what_takes_effect_once_is_not_claimed_before_its_turn_has_come():
     runs = [one(effect="once"), one(), one(effect="once")]
     tasks = [task for run in runs for task in tasks_of(run)]
-    perform(*tasks)
+    perform(tasks[1], tasks[0], tasks[2])
 
     assert [reloaded(run).state for run in runs] == ["running", "completed", "running"]
     perform(tasks[0])
@@ -182,15 +182,25 @@ def test_what_others_have_taken_meanwhile_is_left_out(worker_user):
     assert [task.state for task in Task.objects.order_by("id")] == ["completed", "running", "completed"]
 
 
-def test_what_is_left_when_others_took_long_is_given_back_and_done_once(monkeypatch):
+def test_where_the_first_is_slow_the_others_are_left_as_they_are(monkeypatch):
     runs = [one() for _ in range(3)]
     with monkeypatch.context() as slow:
         slow.setattr(jobs, "GIVE_WAY_SECONDS", 0)
         perform(*(task for run in runs for task in tasks_of(run)))
-    assert {task.state for task in Task.objects.all()} == {"pending"}
-    assert actions_of(runs[0])[-1] == actions.TASK_RELEASED
 
-    assert jobs.tick() == 3
+    assert [task.state for task in Task.objects.order_by("id")] == ["completed", "pending", "pending"]
+    assert actions_of(runs[1]) == [actions.RUN_STARTED]
+
+
+def test_what_is_left_when_others_turn_out_slow_is_given_back_and_done_once(monkeypatch):
+    runs = [one() for _ in range(3)]
+    with monkeypatch.context() as slow:
+        slow.setattr(jobs.time, "monotonic", lambda: 10.0 * (len(called.marks()) == 2))
+        perform(*(task for run in runs for task in tasks_of(run)))
+    assert [task.state for task in Task.objects.order_by("id")] == ["completed", "completed", "pending"]
+    assert actions_of(runs[2])[-1] == actions.TASK_RELEASED
+
+    assert jobs.tick() == 1
     assert {reloaded(run).state for run in runs} == {"completed"}
     assert len(called.marks()) == len(set(called.marks())) == 3
     assert Effect.objects.count() == 3
