@@ -13,6 +13,7 @@ from contextlib import ExitStack
 
 from bench import figures, servers, world
 from bench.calling import Caller
+from bench.peers import install
 from bench.taken import cpu_seconds, family, pss
 
 ROUNDS = 5
@@ -24,8 +25,9 @@ def main() -> None:
     world.migrate()
     key = world.key_of(world.people().validator)
     with ExitStack() as stack:
-        address, web = stack.enter_context(servers.web(os.environ))
-        worker = stack.enter_context(servers.worker(os.environ))
+        python = str(install.product())  # libraries use whatever others are there, so it has to be just these
+        address, web = stack.enter_context(servers.web(os.environ, python=python))
+        worker = stack.enter_context(servers.worker(os.environ, python=python))
         Caller(address, key).get("/acts/tasks")  # it has worked before
         time.sleep(SETTLE_SECONDS)
         roots = {"web": web.pid, "worker": worker.pid}

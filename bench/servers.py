@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,10 +22,12 @@ END_SECONDS = 30
 
 
 @contextmanager
-def web(environment: Mapping[str, str], application: str = "") -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def web(
+    environment: Mapping[str, str], application: str = "", python: str = sys.executable
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """(address, process) of our web server; or of another application, served in just the same way."""
     port = free_port()
-    command = run_server.web_command(HOST, port)
+    command = [python, *run_server.web_command(HOST, port)[1:]]
     if application:
         command[command.index("config.asgi:application")] = application
     with _running(command, environment, f"web-{port}") as process:
@@ -34,9 +37,9 @@ def web(environment: Mapping[str, str], application: str = "") -> Iterator[tuple
 
 
 @contextmanager
-def worker(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def worker(environment: Mapping[str, str], python: str = sys.executable) -> Iterator[subprocess.Popen[bytes]]:
     """Our worker, once it looks for work."""
-    with _running(run_server.worker_command(), environment, "worker") as process:
+    with _running([python, *run_server.worker_command()[1:]], environment, "worker") as process:
         time.sleep(1)
         yield process
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Getting the peers: once, into var/bench/, from their registries; the commands that run them as contestants."""
+"""Getting the peers, and ourselves as an installation has us: once, into var/bench/, from their registries."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ def restate() -> list[str]:
     return [str(_environment("restate", RESTATE_SDK)), "-m", "bench.peers.restate_permit3", str(server)]
 
 
-def _environment(name: str, packages: Sequence[str]) -> Path:
-    """The Python of a virtual environment that holds these packages."""
+def product() -> Path:
+    """The Python of what an installation has: nothing in it is for developing."""
+    locked = places.ROOT / "requirements.txt"
+    return _environment("product", ["--requirement", str(locked)], wanted=locked.read_text())
+
+
+def _environment(name: str, packages: Sequence[str], wanted: str = "") -> Path:
+    """The Python of a virtual environment that holds these packages. It is made anew when what is `wanted` changes."""
     folder = places.var() / name
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
-    wanted = "\n".join(packages)
+    wanted = wanted or "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
-        _say(wanted)
+        _say(" ".join(packages))
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
         _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
         stamp.write_text(wanted)
@@ -70,4 +76,4 @@ def _run(command: list[str]) -> None:
 
 
 def _say(what: str) -> None:
-    print(f"bench: installing {', '.join(what.splitlines())} into {places.var()}", file=sys.stderr, flush=True)
+    print(f"bench: installing {what} into {places.var()}", file=sys.stderr, flush=True)
