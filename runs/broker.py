@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 LONGEST_SLEEP = 1.0  # seconds
 SHORTEST_SLEEP = 0.05  # where something is still to be put right that could not be
 EMBEDDED_SLEEP = 0.1  # SQLite has no NOTIFY, and looking costs little
-TICKET_SECONDS = 2.0  # a ticket not acted on by then is given again
+TICKET_SECONDS = 2.0  # what a ticket names, and nobody has claimed by then, is named again
 MOST_IN_A_TICKET = 8
+NOT_FIRST_SECONDS = 0.5  # the same for what stands behind another in its ticket, which may be slow
 NEWS_WAIT_SECONDS = 0.05  # while the steps found with it begin; then it has as long before it steps aside again
 
 
@@ -79,11 +80,13 @@ class DueBroker(ORM):
     def _tickets(self, seen: due.Sight) -> list[tuple[Any, str]]:
         now = time.monotonic()
         # The ones given out a moment ago may not be claimed yet.
-        self._given = {ticket: at for ticket, at in self._given.items() if now - at < TICKET_SECONDS}
+        self._given = {ticket: until for ticket, until in self._given.items() if now < until}
         fresh = [ticket for ticket in seen.tickets if ticket not in self._given]
         chosen = _bundled(self._without_news(fresh, now))[: Conf.QUEUE_LIMIT]
         self._gave = 0 < len(chosen) < Conf.QUEUE_LIMIT
-        self._given.update({(source, row_id): now for source, row_ids in chosen for row_id in row_ids})
+        for source, (first, *others) in chosen:
+            self._given[source, first] = now + TICKET_SECONDS
+            self._given.update({(source, row_id): now + NOT_FIRST_SECONDS for row_id in others})
         return [(None, _package(source, row_ids)) for source, row_ids in chosen]
 
     def _without_news(self, tickets: list[tuple[str, int]], now: float) -> list[tuple[str, int]]:

@@ -69,12 +69,12 @@ def holder() -> str:
     return os.environ.get("HMS_ACT_HOLDER", f"{socket.gethostname()}:{os.getpid()}")[:100]
 
 
-def perform_task(task_id: int) -> None:
+def perform_task(task_id: int, give_way_at: float | None = None) -> None:
     """Claim a task of our worker, call its action and report what came of it, or check the rules; and go on with the
     steps that follow in its run, while they are ours and not too many."""
+    give_way_at = time.monotonic() + GIVE_WAY_SECONDS if give_way_at is None else give_way_at
     actor = _worker(str(connection.settings_dict["NAME"]))
     held = next(iter(_claimed([task_id], actor)), None)
-    give_way_at = time.monotonic() + GIVE_WAY_SECONDS
     for done in range(1, MOST_IN_A_ROW + 1):
         if held is None:
             return
@@ -83,20 +83,24 @@ def perform_task(task_id: int) -> None:
 
 
 def perform_tasks(task_ids: Sequence[int]) -> None:
-    """The same for several that wait. If the first is done quickly, the others are claimed at once; if not, they are
-    left as they are, and tickets for them are given again."""
+    """The same for several that wait. If the first is done quickly, the others are claimed at once; if not, each when
+    its turn comes. What is left when it is time to give way is left to other tickets."""
     began = time.monotonic()
-    perform_task(task_ids[0])
-    took = time.monotonic() - began
-    if took * len(task_ids) > GIVE_WAY_SECONDS:
-        return
-    actor = _worker(str(connection.settings_dict["NAME"]))
     give_way_at = began + GIVE_WAY_SECONDS
-    for lease, effect in _claimed(task_ids[1:], actor):
+    first, *others = task_ids
+    perform_task(first, give_way_at)
+    is_quick = (time.monotonic() - began) * len(task_ids) <= GIVE_WAY_SECONDS
+    actor = _worker(str(connection.settings_dict["NAME"]))
+    held = _claimed(others, actor) if is_quick else []
+    for lease, effect in held:
         if time.monotonic() < give_way_at:
             _do(lease, effect, actor)
         else:
             _give_back(lease, actor)
+    done = {lease.task.pk for lease, _ in held}
+    for task_id in others:
+        if task_id not in done and time.monotonic() < give_way_at:
+            perform_task(task_id, give_way_at)
 
 
 def _claimed(task_ids: Sequence[int], actor: User) -> list[Held]:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our worker goes on with the next step of a run in the write that ends the one before, and claims many at once."""
 
+import time
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django_q.signing import SignedPackage
 
 from audit import actions
-from runs import jobs
+from runs import due, jobs
 from runs.claiming import Following, claim_for_worker
 from runs.models import Effect, Task
 from runs.services import complete_service_task
@@ -164,14 +166,15 @@ def test_several_are_claimed_by_as_many_statements_as_one(worker_user):
     assert cost(4) == cost(1) + updates
 
 
-def test_what_takes_effect_once_is_not_claimed_before_its_turn_has_come():
-    runs = [one(effect="once"), one(), one(effect="once")]
+def test_what_takes_effect_once_is_not_claimed_before_its_turn_has_come(worker_user):
+    runs = [one(), one(effect="once"), one(), one(effect="once")]
     tasks = [task for run in runs for task in tasks_of(run)]
-    perform(tasks[1], tasks[0], tasks[2])
+    held = claim_for_worker(task_ids=[task.pk for task in tasks], actor=worker_user, holder="here:1")
+    assert [lease.task for lease, _ in held] == [tasks[0], tasks[2]]
 
-    assert [reloaded(run).state for run in runs] == ["running", "completed", "running"]
-    perform(tasks[0])
-    assert reloaded(runs[0]).state == "completed"
+    others = [one(), one(effect="once"), one(), one(effect="once")]
+    perform(*(task for run in others for task in tasks_of(run)))
+    assert {reloaded(run).state for run in others} == {"completed"}, "each when its turn had come"
 
 
 def test_what_others_have_taken_meanwhile_is_left_out(worker_user):
@@ -190,6 +193,16 @@ def test_where_the_first_is_slow_the_others_are_left_as_they_are(monkeypatch):
 
     assert [task.state for task in Task.objects.order_by("id")] == ["completed", "pending", "pending"]
     assert actions_of(runs[1]) == [actions.RUN_STARTED]
+
+
+def test_where_the_first_is_not_quick_each_is_claimed_when_its_turn_comes(monkeypatch):
+    runs = [one() for _ in range(4)]
+    with monkeypatch.context() as slow:
+        slow.setattr(jobs.time, "monotonic", lambda: 0.4 * len(called.marks()))
+        perform(*(task for run in runs for task in tasks_of(run)))
+
+    assert [task.state for task in Task.objects.order_by("id")] == ["completed"] * 3 + ["pending"]
+    assert actions_of(runs[3]) == [actions.RUN_STARTED], "and nothing was claimed to be given back"
 
 
 def test_what_is_left_when_others_turn_out_slow_is_given_back_and_done_once(monkeypatch):
@@ -217,3 +230,25 @@ def test_where_more_wait_than_tickets_are_given_a_ticket_names_several(broker, m
     one()
     (ticket,) = [SignedPackage.loads(package)["args"] for _, package in broker.dequeue()]
     assert len(ticket) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_stands_behind_another_in_its_ticket_is_soon_named_again(broker, monkeypatch):
+    monkeypatch.setattr("runs.broker.Conf.QUEUE_LIMIT", 2)
+    tasks = [tasks_of(one())[0].pk for _ in range(5)]
+    seen = due.look()
+    named = lambda: [SignedPackage.loads(package)["args"] for _, package in broker._tickets(seen)]  # noqa: E731
+    now = time.monotonic()
+
+    at = {}
+    for after in (0, 0.4, 0.6, 2.1):
+        monkeypatch.setattr(time, "monotonic", lambda after=after: now + after)
+        at[after] = {task for ticket in named() for task in ticket[1:]}
+    monkeypatch.undo()
+
+    assert at == {
+        0: set(tasks),
+        0.4: set(),
+        0.6: {tasks[1], tasks[2], tasks[4]},
+        2.1: set(tasks) - {tasks[1], tasks[4]},
+    }
